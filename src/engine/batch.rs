@@ -1,0 +1,117 @@
+//! Rows of several requests on their way into an engine's own memory.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::tensor::{DType, Tensor};
+
+/// The inputs of one run, in the signature's order.
+pub struct Batch {
+    /// Rows in all.
+    pub rows: usize,
+    /// One for each input.
+    pub inputs: Vec<BatchInput>,
+}
+
+/// One input of a batch: the requests' parts, not yet joined. The engine joins them with
+/// [`BatchInput::copy_rows`] into memory aligned as it likes: the only copy on the data path.
+pub struct BatchInput {
+    /// Element type.
+    pub dtype: DType,
+    /// Shape of the joined tensor, rows first.
+    pub shape: Vec<usize>,
+    parts: Vec<Bytes>,
+}
+
+impl Batch {
+    /// Joins requests, each a tensor for every input. All agree in dtype and in every dimension
+    /// but the first: the lanes of the batcher see to it.
+    pub fn gather<'a>(requests: impl Iterator<Item = &'a [Tensor]>) -> Batch {
+        let mut inputs: Vec<BatchInput> = Vec::new();
+        let mut rows = 0;
+        for (i, request) in requests.enumerate() {
+            rows += request.first().map_or(0, Tensor::rows);
+            for (slot, tensor) in request.iter().enumerate() {
+                if i == 0 {
+                    let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+                    inputs.push(BatchInput { dtype, shape, parts: vec![tensor.data().clone()] });
+                } else {
+                    let input = &mut inputs[slot];
+                    debug_assert_eq!(input.shape[1..], tensor.shape()[1..]);
+                    input.shape[0] += tensor.rows();
+                    input.parts.push(tensor.data().clone());
+                }
+            }
+        }
+        Batch { rows, inputs }
+    }
+
+    /// The batch of one request.
+    pub fn of(request: &[Tensor]) -> Batch {
+        Batch::gather(std::iter::once(request))
+    }
+}
+
+impl BatchInput {
+    /// Bytes of the joined tensor.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether there is nothing to copy.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of one row; the whole for a scalar. Not for byte strings.
+    pub fn row_len(&self) -> usize {
+        match self.shape.first() {
+            Some(rows) if *rows > 0 => self.len() / rows,
+            _ => self.len(),
+        }
+    }
+
+    /// Writes `rows` to the front of `dst` and zeros behind them, which pads a short batch.
+    pub fn copy_rows(&self, rows: Range<usize>, dst: &mut [u8]) {
+        let row = self.row_len();
+        let (mut skip, mut left) = (rows.start * row, rows.len() * row);
+        let mut at = 0;
+        for part in &self.parts {
+            if skip >= part.len() {
+                skip -= part.len();
+                continue;
+            }
+            let n = left.min(part.len() - skip);
+            dst[at..at + n].copy_from_slice(&part[skip..skip + n]);
+            (skip, at, left) = (0, at + n, left - n);
+        }
+        dst[at..].fill(0);
+    }
+
+    /// The joined bytes as one buffer, without a copy where a single request filled the batch.
+    pub fn joined(&self) -> Bytes {
+        match &self.parts[..] {
+            [one] => one.clone(),
+            parts => Bytes::from(parts.concat()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_rows_across_parts_and_pads_with_zeros() {
+        let t = |v: &[f32]| vec![Tensor::from_f32(vec![v.len() / 2, 2], v).unwrap()];
+        let (a, b) = (t(&[1., 2.]), t(&[3., 4., 5., 6.]));
+        let batch = Batch::gather([&a[..], &b[..]].into_iter());
+        assert_eq!((batch.rows, &batch.inputs[0].shape[..]), (3, &[3, 2][..]));
+        let mut dst = [9u8; 24];
+        batch.inputs[0].copy_rows(1..3, &mut dst);
+        let got = Tensor::new(DType::F32, vec![3, 2], Bytes::copy_from_slice(&dst)).unwrap();
+        assert_eq!(got.to_f32().unwrap(), [3., 4., 5., 6., 0., 0.]);
+        assert_eq!(batch.inputs[0].joined().len(), 24);
+    }
+}

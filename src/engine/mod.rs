@@ -1,0 +1,127 @@
+//! What computes: an [`Engine`] loads a model file, a [`Model`] runs batches.
+//!
+//! The batcher and the repository use this room; nothing outside it names an engine's own types.
+//! An engine is added by implementing the two traits and listing it in [`all`].
+
+mod batch;
+mod signature;
+mod tract;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+pub use batch::{Batch, BatchInput};
+pub use signature::{BatchMode, Dim, Signature, TensorSpec};
+
+use crate::tensor::Tensor;
+
+/// Loads model files.
+pub trait Engine: Send + Sync {
+    /// The name used in `model.toml`, in metrics and in messages.
+    fn name(&self) -> &'static str;
+
+    /// Parses and optimises a model. May take seconds: never called on the request path.
+    fn load(&self, file: &ModelFile<'_>, threads: usize) -> Result<Arc<dyn Model>, EngineError>;
+}
+
+/// A loaded model. Several compute threads run it at once.
+pub trait Model: Send + Sync {
+    /// What goes in and what comes out.
+    fn signature(&self) -> &Signature;
+
+    /// Runs a batch. The outputs are in the signature's order; when the signature's batch mode
+    /// is by rows, each has exactly `batch.rows` rows.
+    fn run(&self, batch: &Batch) -> Result<Vec<Tensor>, EngineError>;
+}
+
+/// A model file that was read once: what is parsed is what was hashed.
+pub struct ModelFile<'a> {
+    /// Where it came from; external data lies beside it.
+    pub path: &'a Path,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// Why an engine could not load or run a model.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The file is no model, or one this engine can't run.
+    #[error("{engine} can't load the model: {reason}")]
+    Load {
+        /// The engine.
+        engine: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+    /// The computation failed.
+    #[error("{engine} failed: {reason}")]
+    Run {
+        /// The engine.
+        engine: &'static str,
+        /// Its own words.
+        reason: String,
+    },
+    /// The engine panicked; the compute thread survived.
+    #[error("{engine} panicked: {reason}")]
+    Panic {
+        /// The engine.
+        engine: &'static str,
+        /// The panic's message.
+        reason: String,
+    },
+    /// No engine of that name is built in.
+    #[error("unknown engine `{name}`; known: {known}")]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+}
+
+/// Every engine of this build, the default one first.
+pub fn all() -> Vec<Arc<dyn Engine>> {
+    vec![Arc::new(tract::Tract)]
+}
+
+/// The engine called `name`; `auto` is the default one.
+pub fn by_name(name: &str) -> Result<Arc<dyn Engine>, EngineError> {
+    let engines = all();
+    let known = || engines.iter().map(|e| e.name()).collect::<Vec<_>>().join(", ");
+    engines
+        .iter()
+        .find(|e| name == "auto" || e.name() == name)
+        .cloned()
+        .ok_or_else(|| EngineError::Unknown { name: name.to_owned(), known: known() })
+}
+
+/// Loads with the panic of a hostile file caught and told as an error.
+pub fn load(
+    engine: &dyn Engine,
+    file: &ModelFile<'_>,
+    threads: usize,
+) -> Result<Arc<dyn Model>, EngineError> {
+    guard(engine.name(), || engine.load(file, threads))
+}
+
+/// Runs with a panic caught and told as an error.
+pub fn run(engine: &'static str, model: &dyn Model, batch: &Batch) -> Result<Vec<Tensor>, EngineError> {
+    guard(engine, || model.run(batch))
+}
+
+fn guard<T>(
+    engine: &'static str,
+    f: impl FnOnce() -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    // Engines keep no state of ours across a call, so nothing half-changed is seen afterwards.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let reason = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+            .unwrap_or_else(|| "no message".to_owned());
+        Err(EngineError::Panic { engine, reason })
+    })
+}

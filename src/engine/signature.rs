@@ -1,0 +1,123 @@
+//! What a model takes and gives, in terms every protocol can translate.
+
+use std::fmt;
+
+use crate::tensor::DType;
+
+/// One dimension of a declared shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Dim {
+    /// A length known at load.
+    Fixed(usize),
+    /// A length each request chooses; the model's own name for it, if it has one.
+    Dynamic(String),
+}
+
+/// A declared input or output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorSpec {
+    /// The model's name for it.
+    pub name: String,
+    /// Element type.
+    pub dtype: DType,
+    /// Dimensions, the batch first where there is one.
+    pub shape: Vec<Dim>,
+}
+
+impl TensorSpec {
+    /// Whether a tensor of `shape` may be bound here.
+    pub fn accepts(&self, shape: &[usize]) -> bool {
+        self.shape.len() == shape.len()
+            && self.shape.iter().zip(shape).all(|(d, n)| match d {
+                Dim::Fixed(len) => len == n,
+                Dim::Dynamic(_) => *n > 0,
+            })
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Dim::Fixed(n) => write!(f, "{n}"),
+            Dim::Dynamic(name) if name.is_empty() => f.write_str("?"),
+            Dim::Dynamic(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<_> = self.shape.iter().map(ToString::to_string).collect();
+        write!(f, "{} {} [{}]", self.name, self.dtype, dims.join(","))
+    }
+}
+
+/// How requests may share a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchMode {
+    /// Any number of rows: every input and output leads with the same dynamic dimension.
+    Rows,
+    /// Exactly this many rows a run: every input and output leads with the same fixed length.
+    Fixed(usize),
+    /// Some output does not lead with the batch: a request is run alone and never split.
+    Whole,
+}
+
+/// Inputs, outputs and how they batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// In the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// In the model's order.
+    pub outputs: Vec<TensorSpec>,
+    /// How requests may share a run.
+    pub batch_mode: BatchMode,
+}
+
+impl Signature {
+    /// Reads the batch mode off the declared shapes.
+    pub fn new(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Signature {
+        let batch_mode = batch_mode(&inputs, &outputs);
+        Signature { inputs, outputs, batch_mode }
+    }
+}
+
+fn batch_mode(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> BatchMode {
+    let mut leading = inputs.iter().chain(outputs).map(|t| t.shape.first());
+    let Some(Some(batch)) = leading.next() else { return BatchMode::Whole };
+    if inputs.is_empty() || !leading.all(|d| d == Some(batch)) {
+        return BatchMode::Whole;
+    }
+    match batch {
+        Dim::Fixed(n) => BatchMode::Fixed(*n),
+        // Two unnamed dimensions are not known to be the same one.
+        Dim::Dynamic(name) if name.is_empty() => BatchMode::Whole,
+        Dim::Dynamic(_) => BatchMode::Rows,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, shape: &[&str]) -> TensorSpec {
+        let dim = |d: &&str| d.parse().map_or_else(|_| Dim::Dynamic((*d).to_owned()), Dim::Fixed);
+        TensorSpec { name: name.into(), dtype: DType::F32, shape: shape.iter().map(dim).collect() }
+    }
+
+    #[track_caller]
+    fn check(input: &[&str], outputs: &[&[&str]], expected: BatchMode) {
+        let outputs = outputs.iter().map(|s| spec("out", s)).collect();
+        assert_eq!(Signature::new(vec![spec("in", input)], outputs).batch_mode, expected);
+    }
+
+    #[test]
+    fn tells_how_a_model_batches() {
+        check(&["batch", "3", "224", "224"], &[&["batch", "1000"]], BatchMode::Rows);
+        check(&["1", "3", "224", "224"], &[&["1", "1000"]], BatchMode::Fixed(1));
+        check(&["batch", "3"], &[&["selected", "3"]], BatchMode::Whole);
+        check(&["batch", "3"], &[&["batch", "3"], &["7", "3"]], BatchMode::Whole);
+        check(&["batch", "3"], &[&[]], BatchMode::Whole);
+        check(&["", "3"], &[&["", "3"]], BatchMode::Whole);
+    }
+}
