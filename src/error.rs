@@ -1,0 +1,186 @@
+//! The one error of the data path, and its two total mappings: to HTTP and to gRPC.
+//!
+//! Every protocol answers with [`InferError::code`], so a fault has the same meaning at each door.
+//! The codes are gRPC's, the HTTP statuses are those TensorFlow Serving gives for them
+//! (`tensorflow_serving/model_servers/http_server.cc`).
+
+use std::time::Duration;
+
+use crate::engine::EngineError;
+
+/// The kinds of failure that a caller can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// The request is wrong and will stay wrong.
+    InvalidArgument,
+    /// The body is larger than the server takes.
+    TooLarge,
+    /// The body's type is not one this door reads.
+    UnsupportedMedia,
+    /// No such model or version.
+    NotFound,
+    /// The deadline passed.
+    DeadlineExceeded,
+    /// The caller went away.
+    Cancelled,
+    /// Can't be served now; the same request may succeed later.
+    Unavailable,
+    /// The change asked for contradicts what is there.
+    FailedPrecondition,
+    /// Known, and left out.
+    Unimplemented,
+    /// The server's own fault.
+    Internal,
+}
+
+impl Code {
+    /// The HTTP status.
+    pub const fn http(self) -> u16 {
+        match self {
+            Code::InvalidArgument | Code::FailedPrecondition => 400,
+            Code::TooLarge => 413,
+            Code::UnsupportedMedia => 415,
+            Code::NotFound => 404,
+            Code::DeadlineExceeded => 504,
+            Code::Cancelled => 499,
+            Code::Unavailable => 503,
+            Code::Unimplemented => 501,
+            Code::Internal => 500,
+        }
+    }
+
+    /// The gRPC status code's number.
+    pub const fn grpc(self) -> i32 {
+        match self {
+            Code::Cancelled => 1,
+            Code::InvalidArgument | Code::UnsupportedMedia => 3,
+            Code::DeadlineExceeded => 4,
+            Code::NotFound => 5,
+            Code::TooLarge => 8,
+            Code::FailedPrecondition => 9,
+            Code::Unimplemented => 12,
+            Code::Internal => 13,
+            Code::Unavailable => 14,
+        }
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum InferError {
+    /// The model is not in the repository.
+    #[error("Servable not found for request: Latest({0})")]
+    UnknownModel(String),
+    /// The model is there, this version of it isn't.
+    #[error("Servable not found for request: Specific({model}, {version})")]
+    UnknownVersion {
+        /// Model asked for.
+        model: String,
+        /// Version asked for.
+        version: u64,
+    },
+    /// The model gives no version this label.
+    #[error("Unrecognized servable version label: {label} of model {model}")]
+    UnknownLabel {
+        /// Model asked for.
+        model: String,
+        /// Label asked for.
+        label: String,
+    },
+    /// The model is known but nothing of it can serve.
+    #[error("model {model} has no version available: {reason}")]
+    NotAvailable {
+        /// Model asked for.
+        model: String,
+        /// What its versions are doing instead.
+        reason: String,
+    },
+    /// The request does not fit the model or the protocol.
+    #[error("{0}")]
+    Invalid(String),
+    /// The body is over the limit.
+    #[error("the body is larger than the {limit} bytes this server takes (--max-body-bytes)")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body's content type or encoding can't be read.
+    #[error("{0}")]
+    UnsupportedMedia(String),
+    /// The queue is at its bound.
+    #[error("{model} version {version}: the queue is full ({queued} of {limit} rows)")]
+    QueueFull {
+        /// Model.
+        model: String,
+        /// Version.
+        version: u64,
+        /// Rows that wait.
+        queued: usize,
+        /// Rows that may wait.
+        limit: usize,
+        /// When there should be room.
+        retry_after: Duration,
+    },
+    /// The preprocessing pool is at its bound.
+    #[error("too many images wait to be decoded ({0}); try again shortly")]
+    DecodersBusy(usize),
+    /// The deadline passed before an answer was there.
+    #[error("{model} version {version}: no answer within {timeout:?}")]
+    DeadlineExceeded {
+        /// Model.
+        model: String,
+        /// Version.
+        version: u64,
+        /// The time the request had.
+        timeout: Duration,
+    },
+    /// The engine failed on this request alone.
+    #[error("{model} version {version}: {source}")]
+    Engine {
+        /// Model.
+        model: String,
+        /// Version.
+        version: u64,
+        /// The engine's error.
+        source: EngineError,
+    },
+    /// The change contradicts what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The server is stopping.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A fault of ours.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl InferError {
+    /// The kind of failure.
+    pub fn code(&self) -> Code {
+        match self {
+            InferError::UnknownModel(_) | InferError::UnknownVersion { .. } => Code::NotFound,
+            InferError::UnknownLabel { .. } | InferError::Invalid(_) => Code::InvalidArgument,
+            InferError::TooLarge { .. } => Code::TooLarge,
+            InferError::UnsupportedMedia(_) => Code::UnsupportedMedia,
+            InferError::NotAvailable { .. }
+            | InferError::QueueFull { .. }
+            | InferError::DecodersBusy(_)
+            | InferError::ShuttingDown => Code::Unavailable,
+            InferError::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+            InferError::Conflict(_) => Code::FailedPrecondition,
+            InferError::Engine { .. } | InferError::Internal(_) => Code::Internal,
+        }
+    }
+
+    /// How long a refused caller should wait, where the server knows.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            InferError::QueueFull { retry_after, .. } => Some(*retry_after),
+            InferError::DecodersBusy(_)
+            | InferError::ShuttingDown
+            | InferError::NotAvailable { .. } => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Every metric the server exports, declared in one place (docs/metrics.md lists them).
+//!
+//! Labels are resolved once, when a version is loaded: the request path touches only atomics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Seconds, from half a millisecond to ten seconds.
+const SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const ROWS: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
+const BY_VERSION: [&str; 2] = ["model", "version"];
+
+/// The registry and the families with labels.
+pub struct Metrics {
+    registry: Registry,
+    enabled: bool,
+    requests: IntCounterVec,
+    rejected: IntCounterVec,
+    histograms: [HistogramVec; 5],
+    counters: [IntCounterVec; 4],
+    gauges: [IntGaugeVec; 2],
+    loaded_versions: IntGaugeVec,
+    /// Requests that named no model that is served here, by code.
+    pub unrouted: IntCounterVec,
+    /// Compute threads that run a batch now.
+    pub threads_busy: IntGauge,
+    /// Compute threads in all.
+    pub threads: IntGauge,
+    /// The revision of the routing snapshot.
+    pub revision: IntGauge,
+    /// Failed loads, by model.
+    pub load_failures: IntCounterVec,
+    users: Mutex<HashMap<(String, String), usize>>,
+}
+
+/// The handles of one version.
+pub struct VersionMetrics {
+    metrics: Arc<Metrics>,
+    labels: [String; 2],
+    request: Histogram,
+    preprocess: Histogram,
+    queue: Histogram,
+    compute: Histogram,
+    batch: Histogram,
+    rows: IntCounter,
+    expired: IntCounter,
+    abandoned: IntCounter,
+    panics: IntCounter,
+    ok: IntCounter,
+    queue_rows: IntGauge,
+    in_flight: IntGauge,
+}
+
+impl Metrics {
+    /// Declares everything. When not `enabled`, nothing on the request path is recorded.
+    pub fn new(enabled: bool) -> Result<Arc<Metrics>, prometheus::Error> {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntGaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let plain = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let family = HistogramVec::new(opts, &BY_VERSION)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ))?;
+        let metrics = Metrics {
+            requests: counter(
+                "ocelli_requests_total",
+                "Requests answered, by HTTP status.",
+                &["model", "version", "code"],
+            )?,
+            rejected: counter(
+                "ocelli_rejected_total",
+                "Requests refused before they were queued, by reason.",
+                &["model", "version", "reason"],
+            )?,
+            histograms: [
+                histogram("ocelli_request_duration_seconds", "From routed to answered.", &SECONDS)?,
+                histogram(
+                    "ocelli_preprocess_duration_seconds",
+                    "Decoding, resizing and normalising the images of a request.",
+                    &SECONDS,
+                )?,
+                histogram("ocelli_queue_duration_seconds", "From queued to computed.", &SECONDS)?,
+                histogram("ocelli_compute_duration_seconds", "One run of the engine.", &SECONDS)?,
+                histogram("ocelli_batch_rows", "Rows of a run of the engine.", &ROWS)?,
+            ],
+            counters: [
+                counter("ocelli_rows_total", "Rows computed.", &BY_VERSION)?,
+                counter("ocelli_expired_total", "Queued work whose deadline passed before compute.", &BY_VERSION)?,
+                counter("ocelli_abandoned_total", "Queued work whose caller left before compute.", &BY_VERSION)?,
+                counter("ocelli_engine_panics_total", "Panics of the engine, caught.", &BY_VERSION)?,
+            ],
+            gauges: [
+                gauge("ocelli_queue_rows", "Rows that wait for compute.", &BY_VERSION)?,
+                gauge("ocelli_in_flight_requests", "Requests routed and not yet answered.", &BY_VERSION)?,
+            ],
+            loaded_versions: gauge("ocelli_loaded_versions", "Versions loaded and warm.", &["model"])?,
+            unrouted: counter(
+                "ocelli_unrouted_requests_total",
+                "Requests that reached no version, by HTTP status.",
+                &["code"],
+            )?,
+            threads_busy: plain("ocelli_compute_threads_busy", "Compute threads running a batch.")?,
+            threads: plain("ocelli_compute_threads", "Compute threads.")?,
+            revision: plain("ocelli_snapshot_revision", "Revision of the routing snapshot.")?,
+            load_failures: counter(
+                "ocelli_load_failures_total",
+                "Versions that failed to load.",
+                &["model"],
+            )?,
+            registry,
+            enabled,
+            users: Mutex::default(),
+        };
+        Ok(Arc::new(metrics))
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+
+    /// The handles of a version; its series go when the last holder does.
+    pub fn version(self: &Arc<Self>, model: &str, version: u64) -> VersionMetrics {
+        let labels = [model.to_owned(), version.to_string()];
+        let l: [&str; 2] = [&labels[0], &labels[1]];
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = users.entry((labels[0].clone(), labels[1].clone())).or_default();
+        *count += 1;
+        if *count == 1 {
+            self.loaded_versions.with_label_values(&[model]).inc();
+        }
+        drop(users);
+        let [request, preprocess, queue, compute, batch] =
+            self.histograms.each_ref().map(|h| h.with_label_values(&l));
+        let [rows, expired, abandoned, panics] =
+            self.counters.each_ref().map(|c| c.with_label_values(&l));
+        let [queue_rows, in_flight] = self.gauges.each_ref().map(|g| g.with_label_values(&l));
+        let ok = self.requests.with_label_values(&[l[0], l[1], "200"]);
+        VersionMetrics {
+            metrics: self.clone(),
+            request,
+            preprocess,
+            queue,
+            compute,
+            batch,
+            rows,
+            expired,
+            abandoned,
+            panics,
+            ok,
+            queue_rows,
+            in_flight,
+            labels,
+        }
+    }
+}
+
+impl VersionMetrics {
+    /// A request was routed here.
+    pub fn started(&self) {
+        self.in_flight.inc();
+    }
+
+    /// A request was answered with an HTTP status.
+    pub fn finished(&self, status: u16, took: Duration) {
+        self.in_flight.dec();
+        if !self.metrics.enabled {
+            return;
+        }
+        if status == 200 {
+            self.ok.inc();
+        } else {
+            let [model, version] = &self.labels;
+            self.metrics.requests.with_label_values(&[model, version, &status.to_string()]).inc();
+        }
+        self.request.observe(took.as_secs_f64());
+    }
+
+    /// A request was refused before it was queued.
+    pub fn rejected(&self, reason: &str) {
+        let [model, version] = &self.labels;
+        self.metrics.rejected.with_label_values(&[model, version, reason]).inc();
+    }
+
+    /// The images of a request became tensors.
+    pub fn preprocessed(&self, took: Duration) {
+        if self.metrics.enabled {
+            self.preprocess.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Queued work reached the engine.
+    pub fn dequeued(&self, waited: Duration) {
+        if self.metrics.enabled {
+            self.queue.observe(waited.as_secs_f64());
+        }
+    }
+
+    /// The engine ran.
+    pub fn computed(&self, rows: usize, took: Duration) {
+        if self.metrics.enabled {
+            self.compute.observe(took.as_secs_f64());
+            self.batch.observe(rows as f64);
+            self.rows.inc_by(rows as u64);
+        }
+    }
+
+    /// Rows that wait now.
+    pub fn queue_rows(&self, rows: usize) {
+        self.queue_rows.set(rows as i64);
+    }
+
+    /// Work was dropped just before compute, because its deadline passed.
+    pub fn expired(&self) {
+        self.expired.inc();
+    }
+
+    /// Work was dropped just before compute, because its caller left.
+    pub fn abandoned(&self) {
+        self.abandoned.inc();
+    }
+
+    /// The engine panicked.
+    pub fn panicked(&self) {
+        self.panics.inc();
+    }
+}
+
+impl Drop for VersionMetrics {
+    fn drop(&mut self) {
+        let [model, version] = &self.labels;
+        let mut users = self.metrics.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (model.clone(), version.clone());
+        let Some(count) = users.get_mut(&key) else { return };
+        *count -= 1;
+        if *count > 0 {
+            return;
+        }
+        users.remove(&key);
+        self.metrics.loaded_versions.with_label_values(&[model]).dec();
+        // An absent series is what the following removals want, so their errors say nothing.
+        let l: [&str; 2] = [model, version];
+        self.metrics.histograms.iter().for_each(|h| drop(h.remove_label_values(&l)));
+        self.metrics.counters.iter().for_each(|c| drop(c.remove_label_values(&l)));
+        self.metrics.gauges.iter().for_each(|g| drop(g.remove_label_values(&l)));
+    }
+}

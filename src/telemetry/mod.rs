@@ -1,0 +1,6 @@
+//! What is told of the server: metrics for machines, logs for people.
+//!
+//! Every room may record here; this room knows none of them.
+
+pub mod logs;
+pub mod metrics;
