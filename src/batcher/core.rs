@@ -182,11 +182,14 @@ impl<W: Work> Core<W> {
         wake.map_or(Next::Idle, Next::WaitUntil)
     }
 
-    /// A batch that [`Core::next`] gave out has run.
+    /// A batch that [`Core::next`] gave out has run; with no rows if all its callers had left.
     pub fn done(&mut self, id: QueueId, rows: usize, took: Duration) {
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.running -= 1;
-            let sample = took.as_secs_f64() / rows.max(1) as f64;
+            if rows == 0 {
+                return;
+            }
+            let sample = took.as_secs_f64() / rows as f64;
             let old = queue.seconds_per_row;
             queue.seconds_per_row = if old == 0.0 { sample } else { 0.9 * old + 0.1 * sample };
         }

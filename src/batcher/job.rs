@@ -1,0 +1,105 @@
+//! A piece of queued work and the answer to it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::core::{Priority, Work};
+use crate::engine::{BatchMode, Model};
+use crate::error::InferError;
+use crate::telemetry::metrics::VersionMetrics;
+use crate::tensor::Tensor;
+
+/// What a queue's batches run on.
+pub struct Target {
+    /// The model's name.
+    pub name: Arc<str>,
+    /// Its version.
+    pub version: u64,
+    /// The engine's name.
+    pub engine: &'static str,
+    /// What runs.
+    pub model: Arc<dyn Model>,
+    /// Where it is counted.
+    pub metrics: Arc<VersionMetrics>,
+}
+
+/// The rows of one piece of work, computed.
+#[derive(Debug)]
+pub struct Reply {
+    /// In the signature's order. Slices of the batch's outputs.
+    pub outputs: Vec<Tensor>,
+    /// From queued to computed.
+    pub queued: Duration,
+    /// The engine's run.
+    pub compute: Duration,
+}
+
+pub(super) struct Job {
+    pub target: Arc<Target>,
+    pub inputs: Vec<Tensor>,
+    pub rows: usize,
+    pub enqueued: Instant,
+    pub deadline: Instant,
+    pub timeout: Duration,
+    pub priority: Priority,
+    pub reply: oneshot::Sender<Result<Reply, InferError>>,
+}
+
+impl Work for Job {
+    fn rows(&self) -> usize {
+        self.rows
+    }
+
+    fn enqueued(&self) -> Instant {
+        self.enqueued
+    }
+
+    fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+impl Job {
+    /// Answers work that died waiting.
+    pub fn bury(self) {
+        if self.reply.is_closed() {
+            self.target.metrics.abandoned();
+            return;
+        }
+        self.target.metrics.expired();
+        let error = self.target.late(self.timeout);
+        self.answer(Err(error));
+    }
+
+    /// The caller may be gone by now; then the answer is nobody's.
+    pub fn answer(self, answer: Result<Reply, InferError>) {
+        drop(self.reply.send(answer));
+    }
+}
+
+impl Target {
+    /// The error of a request that ran out of time.
+    pub fn late(&self, timeout: Duration) -> InferError {
+        let (model, version) = (self.name.to_string(), self.version);
+        InferError::DeadlineExceeded { model, version, timeout }
+    }
+
+    /// Rows a piece of work may have at most: more are split and rejoined.
+    pub fn split_at(&self, max_batch: usize) -> usize {
+        match self.model.signature().batch_mode {
+            BatchMode::Rows => max_batch,
+            BatchMode::Fixed(n) => n,
+            BatchMode::Whole => usize::MAX,
+        }
+    }
+}

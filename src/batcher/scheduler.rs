@@ -1,0 +1,247 @@
+//! The lock around [`Core`](super::core::Core): pushes wake threads, threads take batches.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::core::{Core, Limits, Next, Priority, QueueId};
+use super::job::{Job, Reply, Target};
+use super::worker;
+use crate::engine::BatchMode;
+use crate::error::InferError;
+use crate::telemetry::metrics::Metrics;
+use crate::tensor::Tensor;
+
+/// Owns the compute threads of the process.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(super) struct Shared {
+    state: Mutex<State>,
+    work: Condvar,
+    threads: usize,
+    pub metrics: Arc<Metrics>,
+}
+
+struct State {
+    core: Core<Job>,
+    stopping: bool,
+}
+
+/// The queue of one loaded version; closes when dropped.
+pub struct Queue {
+    shared: Arc<Shared>,
+    id: QueueId,
+    limits: Limits,
+    target: Arc<Target>,
+}
+
+impl Scheduler {
+    /// Starts `threads` compute threads.
+    pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Scheduler> {
+        metrics.threads.set(threads as i64);
+        let state = State { core: Core::new(), stopping: false };
+        let state = Mutex::new(state);
+        let shared = Arc::new(Shared { state, work: Condvar::new(), threads, metrics });
+        let spawn = |i| {
+            let shared = shared.clone();
+            let name = format!("ocelli-compute-{i}");
+            std::thread::Builder::new().name(name).spawn(move || worker::run(&shared))
+        };
+        let threads = (0..threads).map(spawn).collect::<std::io::Result<Vec<_>>>()?;
+        Ok(Scheduler { shared, threads: Mutex::new(threads) })
+    }
+
+    /// A queue for a version. `limits.instances` is capped by the compute threads.
+    pub fn open(&self, target: Arc<Target>, mut limits: Limits) -> Queue {
+        let mode = target.model.signature().batch_mode;
+        limits.alone = mode == BatchMode::Whole;
+        if let BatchMode::Fixed(n) = mode {
+            limits.max_batch = n;
+        }
+        let id = self.shared.lock().core.open(limits);
+        Queue { shared: self.shared.clone(), id, limits, target }
+    }
+
+    /// Runs what is queued, then ends the threads.
+    pub fn stop(&self) {
+        self.shared.lock().stopping = true;
+        self.shared.work.notify_all();
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        // A compute thread catches its engine's panics, so there is no failure to hear of.
+        threads.drain(..).for_each(|t| drop(t.join()));
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The core is consistent between calls, so a panic elsewhere did not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until there is a batch; `None` when the server stops and nothing is left.
+    pub fn take(&self) -> Option<(QueueId, Vec<Job>)> {
+        let mut dead = Vec::new();
+        let mut state = self.lock();
+        loop {
+            let next = state.core.next(Instant::now(), &mut dead);
+            if !dead.is_empty() {
+                drop(state);
+                dead.drain(..).for_each(Job::bury);
+                state = self.lock();
+                if !matches!(next, Next::Run(..)) {
+                    continue;
+                }
+            }
+            state = match next {
+                Next::Run(id, batch) => {
+                    if let Some(job) = batch.first() {
+                        job.target.metrics.queue_rows(state.core.queued_rows(id));
+                    }
+                    return Some((id, batch));
+                }
+                Next::Idle if state.stopping => return None,
+                Next::Idle => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Next::WaitUntil(at) => {
+                    let wait = at.saturating_duration_since(Instant::now());
+                    let woken = self.work.wait_timeout(state, wait);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+
+    /// The batch ran: its version may have another instance again.
+    pub fn done(&self, id: QueueId, rows: usize, took: Duration) {
+        self.lock().core.done(id, rows, took);
+        self.work.notify_one();
+    }
+}
+
+impl Queue {
+    /// What the queue allows.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// What its batches run on.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+
+    /// Refuses early, before a request is decoded, what the queue would refuse anyway.
+    pub fn check_room(&self) -> Result<(), InferError> {
+        let queued = self.shared.lock().core.queued_rows(self.id);
+        if queued < self.limits.max_queue_rows {
+            return Ok(());
+        }
+        self.target.metrics.rejected("queue_full");
+        Err(self.full(queued, Duration::from_secs(1)))
+    }
+
+    /// Queues a request, whose tensors are in the signature's order and agree in rows, and waits
+    /// for its answer. More rows than a batch takes are split and rejoined, all or none queued.
+    pub async fn infer(
+        &self,
+        inputs: Vec<Tensor>,
+        deadline: Instant,
+        priority: Priority,
+    ) -> Result<Reply, InferError> {
+        let now = Instant::now();
+        let timeout = deadline.saturating_duration_since(now);
+        let rows = inputs.first().map_or(1, Tensor::rows);
+        let step = self.target.split_at(self.limits.max_batch).min(rows.max(1));
+        let shape: Vec<usize> =
+            inputs.iter().flat_map(|t| t.shape().iter().skip(1).copied().chain([usize::MAX])).collect();
+        let (jobs, replies): (Vec<_>, Vec<_>) = (0..rows)
+            .step_by(step)
+            .map(|start| {
+                let range = start..rows.min(start + step);
+                let (reply, answer) = oneshot::channel();
+                let job = Job {
+                    target: self.target.clone(),
+                    rows: range.len(),
+                    inputs: if range.len() == rows {
+                        inputs.clone()
+                    } else {
+                        inputs.iter().map(|t| t.slice_rows(range.clone())).collect()
+                    },
+                    enqueued: now,
+                    deadline,
+                    timeout,
+                    priority,
+                    reply,
+                };
+                (job, answer)
+            })
+            .unzip();
+        drop(inputs);
+        self.push(&shape, jobs, now)?;
+        let mut parts = Vec::with_capacity(replies.len());
+        for reply in replies {
+            let answer = tokio::time::timeout_at(deadline.into(), reply).await;
+            let answer = answer.map_err(|_| self.target.late(timeout))?;
+            parts.push(answer.map_err(|_| InferError::ShuttingDown)??);
+        }
+        rejoin(parts)
+    }
+
+    fn push(&self, shape: &[usize], jobs: Vec<Job>, now: Instant) -> Result<(), InferError> {
+        let wake_all = jobs.len() > 1;
+        let mut dead = Vec::new();
+        let mut state = self.shared.lock();
+        if state.stopping {
+            return Err(InferError::ShuttingDown);
+        }
+        let pushed = state.core.push(self.id, shape, jobs, now, self.shared.threads, &mut dead);
+        self.target.metrics.queue_rows(state.core.queued_rows(self.id));
+        drop(state);
+        dead.into_iter().for_each(Job::bury);
+        if let Err(full) = pushed {
+            self.target.metrics.rejected("queue_full");
+            return Err(self.full(full.queued, full.retry_after));
+        }
+        if wake_all { self.shared.work.notify_all() } else { self.shared.work.notify_one() }
+        Ok(())
+    }
+
+    fn full(&self, queued: usize, retry_after: Duration) -> InferError {
+        InferError::QueueFull {
+            model: self.target.name.to_string(),
+            version: self.target.version,
+            queued,
+            limit: self.limits.max_queue_rows,
+            retry_after,
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // Requests hold the version, and so its queue: what is left here has no caller any more.
+        let left = self.shared.lock().core.close(self.id);
+        left.into_iter().for_each(Job::bury);
+    }
+}
+
+fn rejoin(mut parts: Vec<Reply>) -> Result<Reply, InferError> {
+    if parts.len() == 1
+        && let Some(only) = parts.pop()
+    {
+        return Ok(only);
+    }
+    let outputs = parts.first().map_or(0, |p| p.outputs.len());
+    let outputs = (0..outputs)
+        .map(|i| {
+            let rows: Vec<_> = parts.iter().map(|p| p.outputs[i].clone()).collect();
+            Tensor::concat_rows(&rows)
+                .ok_or_else(|| InferError::Internal(format!("output {i} changed its shape between batches")))
+        })
+        .collect::<Result<_, _>>()?;
+    let queued = parts.iter().map(|p| p.queued).max().unwrap_or_default();
+    Ok(Reply { outputs, queued, compute: parts.iter().map(|p| p.compute).sum() })
+}

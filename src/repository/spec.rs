@@ -1,0 +1,216 @@
+//! `model.toml`: what a person says of a model. Unknown keys are refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::batcher::Limits;
+use crate::config::toml_error;
+use crate::control::Traffic;
+use crate::vision::{InputSpec, OutputSpec};
+
+/// The whole of `model.toml`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSpecFile {
+    /// `auto`, or an engine's name.
+    pub engine: Option<String>,
+    /// Batching of each version.
+    pub batching: Batching,
+    /// Which versions are loaded.
+    pub versions: VersionPolicy,
+    /// Earlier traffic tables whose versions stay warm.
+    pub keep_warm: Option<usize>,
+    /// Names for versions.
+    pub labels: BTreeMap<String, u64>,
+    /// Weights by version; without it, all goes to the latest available.
+    pub traffic: BTreeMap<String, u32>,
+    /// What turns images into the model's input.
+    pub input: Option<InputSpec>,
+    /// What turns the model's outputs into answers.
+    pub output: Option<OutputSpec>,
+}
+
+/// `[batching]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Batching {
+    /// Rows of a batch at most.
+    pub max_batch: Option<usize>,
+    /// How long an idle engine may wait for a fuller batch, in milliseconds.
+    pub max_queue_delay_ms: Option<f64>,
+    /// Rows that may wait at most.
+    pub max_queue_rows: Option<usize>,
+    /// Batches that may run at once.
+    pub instances: Option<usize>,
+}
+
+/// `[versions]`: one of `latest = N`, `all = true`, `specific = [..]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VersionPolicy {
+    latest: Option<usize>,
+    all: Option<bool>,
+    specific: Option<BTreeSet<u64>>,
+}
+
+impl VersionPolicy {
+    /// Which of the versions on disk are wanted; by default the latest one.
+    pub fn select(&self, on_disk: &BTreeSet<u64>) -> BTreeSet<u64> {
+        if self.all == Some(true) {
+            return on_disk.clone();
+        }
+        match &self.specific {
+            Some(specific) => on_disk.intersection(specific).copied().collect(),
+            None => on_disk.iter().rev().take(self.latest.unwrap_or(1)).copied().collect(),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let named = [self.latest.is_some(), self.all.is_some(), self.specific.is_some()];
+        match named.iter().filter(|n| **n).count() {
+            0 | 1 => Ok(()),
+            _ => Err("[versions] takes one of `latest`, `all` and `specific`".to_owned()),
+        }
+    }
+}
+
+impl ModelSpecFile {
+    /// Reads a model's `model.toml`, and what a version's own one overrides in it. A file that
+    /// isn't there says nothing.
+    pub fn read(model_dir: &Path, version_dir: Option<&Path>) -> Result<ModelSpecFile, String> {
+        let path = model_dir.join("model.toml");
+        let text = read_text(&path)?;
+        let base = ModelSpecFile::parse(&text, &path)?;
+        let Some(path) = version_dir.map(|dir| dir.join("model.toml")) else { return Ok(base) };
+        let over = read_text(&path)?;
+        if over.is_empty() {
+            return Ok(base);
+        }
+        // Parsed alone first, so that a mistake is told with its own file and line.
+        let alone = ModelSpecFile::parse(&over, &path)?;
+        if !alone.labels.is_empty() || !alone.traffic.is_empty() || alone.versions != VersionPolicy::default() {
+            return Err(format!(
+                "{}: [labels], [traffic] and [versions] belong in the model's own model.toml",
+                path.display()
+            ));
+        }
+        let table = |text: &str| toml::from_str::<toml::Table>(text).map_err(|e| toml_error(&path, text, &e));
+        let mut merged = table(&text)?;
+        overlay(&mut merged, table(&over)?);
+        let merged = merged.to_string();
+        ModelSpecFile::parse(&merged, &path)
+    }
+
+    /// Parses the text of a `model.toml`.
+    pub fn parse(text: &str, path: &Path) -> Result<ModelSpecFile, String> {
+        let spec: ModelSpecFile = toml::from_str(text).map_err(|e| toml_error(path, text, &e))?;
+        let complain = |e: String| format!("{}: {e}", path.display());
+        spec.versions.check().map_err(complain)?;
+        spec.traffic().map_err(complain)?;
+        let batching = &spec.batching;
+        let zero = [batching.max_batch, batching.max_queue_rows, batching.instances];
+        if zero.contains(&Some(0)) {
+            return Err(complain("the values of [batching] start at 1".to_owned()));
+        }
+        if batching.max_queue_delay_ms.is_some_and(|ms| !(0.0..=60_000.0).contains(&ms)) {
+            return Err(complain("max_queue_delay_ms lies between 0 and 60000".to_owned()));
+        }
+        Ok(spec)
+    }
+
+    /// The traffic it asks for.
+    pub fn traffic(&self) -> Result<Traffic, String> {
+        if self.traffic.is_empty() {
+            return Ok(Traffic::Latest);
+        }
+        let weights = self.traffic.iter().map(|(version, weight)| match version.parse() {
+            Ok(v) if v > 0 => Ok((v, *weight)),
+            _ => Err(format!("[traffic] {version}: versions are positive integers")),
+        });
+        let weights: BTreeMap<u64, u32> = weights.collect::<Result<_, String>>()?;
+        crate::router::Split::new(&weights).map_err(|e| format!("[traffic]: {e}"))?;
+        Ok(Traffic::Weighted(weights))
+    }
+
+    /// The queue's limits, `defaults` where the file is silent.
+    pub fn limits(&self, defaults: Limits) -> Limits {
+        let b = &self.batching;
+        let delay = b.max_queue_delay_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
+        Limits {
+            max_batch: b.max_batch.unwrap_or(defaults.max_batch),
+            max_queue_delay: delay.unwrap_or(defaults.max_queue_delay),
+            max_queue_rows: b.max_queue_rows.unwrap_or(defaults.max_queue_rows),
+            instances: b.instances.unwrap_or(defaults.instances),
+            alone: defaults.alone,
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) => Err(format!("can't read {}: {e}", path.display())),
+    }
+}
+
+fn overlay(base: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (base.get_mut(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => overlay(base, over),
+            (_, value) => drop(base.insert(key, value)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ModelSpecFile, String> {
+        ModelSpecFile::parse(text, Path::new("m/model.toml"))
+    }
+
+    #[test]
+    fn names_the_nearest_key_for_an_unknown_one() {
+        let error = parse("[batching]\nmax_bacth = 4\n").unwrap_err();
+        assert!(error.contains("m/model.toml:2"), "{error}");
+        assert!(error.contains("unknown key `max_bacth`; did you mean `max_batch`?"), "{error}");
+    }
+
+    #[test]
+    fn selects_versions_by_policy() {
+        let disk = BTreeSet::from([1, 2, 5]);
+        let select = |text: &str| parse(text).unwrap().versions.select(&disk);
+        assert_eq!(select(""), BTreeSet::from([5]));
+        assert_eq!(select("[versions]\nlatest = 2"), BTreeSet::from([2, 5]));
+        assert_eq!(select("[versions]\nall = true"), disk);
+        assert_eq!(select("[versions]\nspecific = [1, 9]"), BTreeSet::from([1]));
+        assert!(parse("[versions]\nlatest = 1\nall = true").is_err());
+    }
+
+    #[test]
+    fn reads_traffic_and_refuses_what_is_none() {
+        let traffic = parse("[traffic]\n1 = 90\n2 = 10").unwrap().traffic().unwrap();
+        assert_eq!(traffic, Traffic::Weighted(BTreeMap::from([(1, 90), (2, 10)])));
+        assert!(parse("[traffic]\none = 90").unwrap_err().contains("positive integers"));
+        assert!(parse("[traffic]\n1 = 0").is_err());
+    }
+
+    #[test]
+    fn a_version_overrides_its_model() {
+        let dir = tempfile::tempdir().unwrap();
+        let version = dir.path().join("2");
+        std::fs::create_dir(&version).unwrap();
+        std::fs::write(dir.path().join("model.toml"), "[batching]\nmax_batch = 4\ninstances = 1")
+            .unwrap();
+        std::fs::write(version.join("model.toml"), "[batching]\nmax_batch = 2").unwrap();
+        let spec = ModelSpecFile::read(dir.path(), Some(&version)).unwrap();
+        assert_eq!((spec.batching.max_batch, spec.batching.instances), (Some(2), Some(1)));
+        std::fs::write(version.join("model.toml"), "[traffic]\n1 = 1").unwrap();
+        assert!(ModelSpecFile::read(dir.path(), Some(&version)).is_err());
+    }
+}

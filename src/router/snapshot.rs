@@ -1,0 +1,119 @@
+//! What is served, as one immutable value.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{ModelSpec, Selector, ServedVersion, Split};
+use crate::error::InferError;
+
+/// All models as they are served at one moment.
+#[derive(Default)]
+pub struct Snapshot {
+    /// Grows with every publication.
+    pub revision: u64,
+    /// By model name.
+    pub models: HashMap<String, ModelRoutes>,
+}
+
+/// One model's part of a snapshot.
+#[derive(Default)]
+pub struct ModelRoutes {
+    /// Versions that are loaded and warm.
+    pub versions: BTreeMap<u64, Arc<ServedVersion>>,
+    /// Names for versions.
+    pub labels: BTreeMap<String, u64>,
+    /// Where requests that name no version go; only versions that are there.
+    pub split: Option<Split>,
+    /// Every version known, with what it is doing.
+    pub statuses: BTreeMap<u64, VersionStatus>,
+    /// Why the model as a whole can't be served, such as a `model.toml` that can't be read.
+    pub problem: Option<String>,
+}
+
+/// A version's life, in TensorFlow Serving's words (`get_model_status.proto`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VersionState {
+    /// Found, not yet loading.
+    Start,
+    /// Being read, verified and warmed up.
+    Loading,
+    /// Serving.
+    Available,
+    /// Taking no new requests.
+    Unloading,
+    /// Gone, or failed to load.
+    End,
+}
+
+impl VersionState {
+    /// The name in the REST API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            VersionState::Start => "START",
+            VersionState::Loading => "LOADING",
+            VersionState::Available => "AVAILABLE",
+            VersionState::Unloading => "UNLOADING",
+            VersionState::End => "END",
+        }
+    }
+}
+
+/// A version's state, and the reason when it is not what was wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VersionStatus {
+    /// Where it is in its life.
+    pub state: VersionState,
+    /// Why the newest attempt to load it failed; the version may serve what it had before.
+    pub error: Option<String>,
+}
+
+impl Snapshot {
+    /// The routes of a model.
+    pub fn model(&self, name: &str) -> Result<&ModelRoutes, InferError> {
+        self.models.get(name).ok_or_else(|| InferError::UnknownModel(name.to_owned()))
+    }
+
+    /// See [`super::Router::route`].
+    pub fn route(&self, spec: &ModelSpec, point: u64) -> Result<Arc<ServedVersion>, InferError> {
+        let name = &spec.model;
+        let routes = self.model(name)?;
+        let version = match &spec.selector {
+            Selector::Version(version) => *version,
+            Selector::Label(label) => routes.label(name, label)?,
+            Selector::Traffic => match &routes.split {
+                Some(split) => split.pick(point),
+                None => return Err(routes.not_available(name)),
+            },
+        };
+        routes.versions.get(&version).cloned().ok_or_else(|| match routes.statuses.get(&version) {
+            Some(status) if status.state != VersionState::End || status.error.is_some() => {
+                routes.not_available(name)
+            }
+            _ => InferError::UnknownVersion { model: name.clone(), version },
+        })
+    }
+}
+
+impl ModelRoutes {
+    /// The version that has a label.
+    pub fn label(&self, model: &str, label: &str) -> Result<u64, InferError> {
+        self.labels.get(label).copied().ok_or_else(|| InferError::UnknownLabel {
+            model: model.to_owned(),
+            label: label.to_owned(),
+        })
+    }
+
+    fn not_available(&self, model: &str) -> InferError {
+        let states = self.statuses.iter().map(|(version, status)| match &status.error {
+            Some(error) => format!("version {version}: {error}"),
+            None => format!("version {version} is {}", status.state.name()),
+        });
+        let reasons: Vec<_> = self.problem.clone().into_iter().chain(states).collect();
+        let reason = if reasons.is_empty() {
+            "no version directory holds a model.onnx".to_owned()
+        } else {
+            reasons.join("; ")
+        };
+        InferError::NotAvailable { model: model.to_owned(), reason }
+    }
+}

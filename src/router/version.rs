@@ -1,0 +1,105 @@
+//! A version that is loaded and warm: all a request needs of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::batcher::Queue;
+use crate::engine::{Signature, TensorSpec};
+use crate::error::InferError;
+use crate::tensor::Tensor;
+use crate::vision::{Answerer, ImagePipeline};
+
+/// A model version in service. Dropping the last holder closes its queue and frees the model.
+pub struct ServedVersion {
+    /// Who it is.
+    pub info: VersionInfo,
+    /// Where its requests wait.
+    pub queue: Queue,
+    /// Index of the input that is an image, and what makes tensors of images.
+    pub image: Option<(usize, Arc<ImagePipeline>)>,
+    /// What turns its outputs into answers.
+    pub answerer: Option<Answerer>,
+}
+
+/// What is told of a version.
+#[derive(Clone, Debug)]
+pub struct VersionInfo {
+    /// The model's name.
+    pub model: Arc<str>,
+    /// Its version.
+    pub version: u64,
+    /// The engine that runs it.
+    pub engine: &'static str,
+    /// SHA-256 of the model file, in hex.
+    pub digest: String,
+    /// When it became available.
+    pub loaded_at: SystemTime,
+}
+
+impl ServedVersion {
+    /// What goes in and what comes out.
+    pub fn signature(&self) -> &Signature {
+        self.queue.target().model.signature()
+    }
+
+    /// The input that takes images.
+    pub fn image_input(&self) -> Option<&TensorSpec> {
+        self.image.as_ref().map(|(i, _)| &self.signature().inputs[*i])
+    }
+
+    /// Puts named tensors into the signature's order, and checks each against it.
+    pub fn bind(&self, mut named: Vec<(String, Tensor)>) -> Result<Vec<Tensor>, InferError> {
+        let inputs = &self.signature().inputs;
+        let mut bound = Vec::with_capacity(inputs.len());
+        for spec in inputs {
+            let at = named
+                .iter()
+                .position(|(name, _)| *name == spec.name)
+                .ok_or_else(|| self.invalid(format!("input `{}` is missing", spec.name)))?;
+            let (_, tensor) = named.swap_remove(at);
+            self.check(spec, &tensor)?;
+            bound.push(tensor);
+        }
+        if let Some((name, _)) = named.first() {
+            let known: Vec<_> = inputs.iter().map(|i| i.name.as_str()).collect();
+            return Err(self.invalid(format!("no input `{name}`; inputs: {}", known.join(", "))));
+        }
+        self.check_rows(&bound)?;
+        Ok(bound)
+    }
+
+    fn check(&self, spec: &TensorSpec, tensor: &Tensor) -> Result<(), InferError> {
+        use crate::engine::{BatchMode, Dim};
+        let mut wanted = spec.clone();
+        // A fixed batch is the engine's matter: rows are split and padded to it.
+        if let (BatchMode::Fixed(_), Some(first)) =
+            (self.signature().batch_mode, wanted.shape.first_mut())
+        {
+            *first = Dim::Dynamic("batch".to_owned());
+        }
+        if tensor.dtype() == spec.dtype && wanted.accepts(tensor.shape()) {
+            return Ok(());
+        }
+        let got = format!("{} {:?}", tensor.dtype(), tensor.shape());
+        Err(self.invalid(format!("input `{}` takes {wanted}, got {got}", spec.name)))
+    }
+
+    fn check_rows(&self, bound: &[Tensor]) -> Result<(), InferError> {
+        if self.signature().batch_mode == crate::engine::BatchMode::Whole {
+            return Ok(());
+        }
+        let rows: Vec<_> = bound.iter().map(Tensor::rows).collect();
+        if rows.windows(2).all(|p| p[0] == p[1]) {
+            return Ok(());
+        }
+        Err(self.invalid(format!("the inputs differ in rows: {rows:?}")))
+    }
+
+    /// A request that does not fit this version.
+    pub fn invalid(&self, what: String) -> InferError {
+        InferError::Invalid(format!(
+            "{} version {}: {what}",
+            self.info.model, self.info.version
+        ))
+    }
+}

@@ -1,0 +1,144 @@
+//! The use-case that every protocol calls: route, preprocess, queue, answer.
+//!
+//! Protocols translate into [`Request`] and out of [`Response`], and know nothing below.
+
+mod decode_pool;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use decode_pool::DecodePool;
+
+use crate::batcher::Priority;
+use crate::error::InferError;
+use crate::input::InputValue;
+use crate::router::{ModelSpec, Router, ServedVersion};
+use crate::tensor::Tensor;
+use crate::vision::{Answer, Placement};
+
+/// Routes requests and runs them.
+pub struct InferenceService {
+    /// What is served.
+    pub router: Arc<Router>,
+    pool: DecodePool,
+    default_timeout: Duration,
+}
+
+/// A request that was routed. Decode it by [`Routed::version`]'s signature, then run it.
+pub struct Routed {
+    /// Who answers.
+    pub version: Arc<ServedVersion>,
+    started: Instant,
+    finished: bool,
+}
+
+/// A decoded request.
+pub struct Request {
+    /// By input name, in any order.
+    pub inputs: Vec<(String, InputValue)>,
+    /// The time the caller gives; the server's default where it gives none.
+    pub timeout: Option<Duration>,
+    /// Who goes first.
+    pub priority: Priority,
+}
+
+/// A computed request.
+pub struct Response {
+    /// In the signature's order.
+    pub outputs: Vec<Tensor>,
+    /// How each image was laid into the model's input; empty if tensors came.
+    pub placements: Vec<Placement>,
+}
+
+impl InferenceService {
+    /// A service over `router`.
+    pub fn new(router: Arc<Router>, pool: DecodePool, default_timeout: Duration) -> Self {
+        InferenceService { router, pool, default_timeout }
+    }
+
+    /// Picks the version that answers, and refuses at once when its queue is full: before a
+    /// body is parsed or an image decoded for nothing.
+    pub fn route(&self, spec: &ModelSpec) -> Result<Routed, InferError> {
+        let version = self.router.route(spec, random_point())?;
+        version.queue.target().metrics.started();
+        let routed = Routed { version, started: Instant::now(), finished: false };
+        match routed.version.queue.check_room() {
+            Ok(()) => Ok(routed),
+            Err(error) => {
+                routed.finish(error.code().http());
+                Err(error)
+            }
+        }
+    }
+
+    /// Computes a request on the version it was routed to.
+    pub async fn infer(&self, routed: &Routed, request: Request) -> Result<Response, InferError> {
+        let version = &routed.version;
+        let timeout = request.timeout.unwrap_or(self.default_timeout);
+        let deadline = routed.started + timeout;
+        let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
+        for (name, value) in request.inputs {
+            let tensor = match value {
+                InputValue::Tensor(tensor) => tensor,
+                InputValue::Images(images) => {
+                    let (tensor, places) = self.pool.preprocess(version, images, deadline).await?;
+                    placements = places;
+                    tensor
+                }
+            };
+            named.push((name, tensor));
+        }
+        let inputs = version.bind(named)?;
+        if inputs.iter().any(|t| t.rows() == 0) && !inputs.iter().all(|t| t.shape().is_empty()) {
+            return Err(version.invalid("the request has no rows".to_owned()));
+        }
+        let reply = version.queue.infer(inputs, deadline, request.priority).await?;
+        Ok(Response { outputs: reply.outputs, placements })
+    }
+}
+
+impl Response {
+    /// What the declared output says of each row.
+    pub fn answers(
+        &self,
+        version: &ServedVersion,
+        top_k: Option<usize>,
+    ) -> Result<Option<Vec<Answer>>, InferError> {
+        let Some(answerer) = &version.answerer else { return Ok(None) };
+        let rows = self.outputs.first().map_or(0, Tensor::rows);
+        let answer = |row| answerer.answer(&self.outputs, row, top_k, self.placements.get(row));
+        let answers: Result<Vec<_>, _> = (0..rows).map(answer).collect();
+        answers.map(Some).map_err(|e| InferError::Internal(e.to_string()))
+    }
+}
+
+impl Routed {
+    /// The request was answered with an HTTP status (or its like in another protocol).
+    pub fn finish(mut self, status: u16) {
+        self.record(status);
+    }
+
+    fn record(&mut self, status: u16) {
+        if !std::mem::replace(&mut self.finished, true) {
+            self.version.queue.target().metrics.finished(status, self.started.elapsed());
+        }
+    }
+}
+
+impl Drop for Routed {
+    fn drop(&mut self) {
+        // Dropped without an answer: the caller hung up. 499 is what TensorFlow Serving calls it.
+        self.record(499);
+    }
+}
+
+/// Uniform over all of `u64`, without a lock: a keyed hash of a counter, one a thread.
+fn random_point() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    thread_local! {
+        static SEED: RandomState = RandomState::new();
+        static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+    let count = COUNT.with(|c| c.replace(c.get().wrapping_add(1)));
+    SEED.with(|seed| seed.hash_one(count))
+}
