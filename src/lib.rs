@@ -1,0 +1,24 @@
+//! Ocelli: a stateless inference server for vision models.
+//!
+//! docs/ARCHITECTURE.md is the map. A request goes one way, and so do imports:
+//! `protocol → service → router → batcher → engine`, with `tensor` and `error` below all of them,
+//! `control` and `repository` beside the road, and `app` on top.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+pub mod batcher;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod engine;
+pub mod error;
+pub mod input;
+pub mod onnx;
+pub mod protocol;
+pub mod repository;
+pub mod router;
+pub mod service;
+pub mod telemetry;
+pub mod tensor;
+pub mod vision;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `ocelli` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ocelli::cli::main()
+}

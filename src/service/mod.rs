@@ -14,7 +14,7 @@ use crate::error::InferError;
 use crate::input::InputValue;
 use crate::router::{ModelSpec, Router, ServedVersion};
 use crate::tensor::Tensor;
-use crate::vision::{Answer, Placement};
+use crate::vision::{Answer, Answerer, Placement, VisionError};
 
 /// Routes requests and runs them.
 pub struct InferenceService {
@@ -106,8 +106,14 @@ impl Response {
     ) -> Result<Option<Vec<Answer>>, InferError> {
         let Some(answerer) = &version.answerer else { return Ok(None) };
         let rows = self.outputs.first().map_or(0, Tensor::rows);
-        let answer = |row| answerer.answer(&self.outputs, row, top_k, self.placements.get(row));
-        let answers: Result<Vec<_>, _> = (0..rows).map(answer).collect();
+        let one = |row| match (answerer, self.placements.get(row)) {
+            (_, Some(placement)) => answerer.answer(&self.outputs, row, top_k, placement),
+            (Answerer::Classifier(c), None) => c.rank(&self.outputs, row, top_k).map(Answer::Classes),
+            (Answerer::Detector(_), None) => Err(VisionError::Spec(
+                "boxes can only be given back for images that came encoded".to_owned(),
+            )),
+        };
+        let answers: Result<Vec<_>, _> = (0..rows).map(one).collect();
         answers.map(Some).map_err(|e| InferError::Internal(e.to_string()))
     }
 }

@@ -206,6 +206,8 @@ mod tests {
                 // The trailer of these holds no pixel: the first frame is whole without it.
                 "animated.gif" | "animated.webp" => whole.len() / 2,
                 n if n.ends_with("png") => 16,
+                // Chunks are padded to an even length.
+                "rgba.webp" => 1,
                 _ => 0,
             };
             for cut in 0..whole.len() - tail {
@@ -220,7 +222,7 @@ mod tests {
         // A PNG that announces 60000 × 60000 pixels and has none.
         let mut bomb =
             b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0".to_vec();
-        bomb.extend([0x4d, 0x1f, 0x25, 0xa5]);
+        bomb.extend([0x0f, 0xb0, 0xe2, 0x15]);
         bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
         let limits = ImageLimits::default();
         let got = decode(&bomb, &limits).err().unwrap();

@@ -142,11 +142,7 @@ impl Detector {
     }
 
     fn candidates(&self, outputs: &[Tensor], row: usize) -> Result<Vec<Candidate>, VisionError> {
-        let named = |(at, name): &(usize, String)| (*at, name.clone());
-        let get = |which: &(usize, String), rank| {
-            let (at, name) = named(which);
-            row_of(outputs, (at, &name), row, rank)
-        };
+        let get = |(at, name): &(usize, String), rank| row_of(outputs, (*at, name), row, rank);
         let (boxes, box_shape) = get(&self.boxes, 3)?;
         let score_rank = if self.classes.is_some() { 2 } else { 3 };
         let (scores, score_shape) = get(&self.scores, score_rank)?;

@@ -158,7 +158,7 @@ mod tests {
     fn every_orientation_is_seen_upright() {
         // A 48 × 32 JPEG whose stored left half is red and right half blue, tagged each way.
         let plain = fixture("orientation6.jpg");
-        let tag = plain.windows(4).position(|w| w == b"\x12\x01\x03\0").unwrap() + 8;
+        let tag = plain.windows(4).position(|w| w == b"\x01\x12\0\x03").unwrap() + 9;
         assert_eq!(plain[tag], 6);
         let spec = ImageSpec {
             resize: ResizeMode::Stretch,

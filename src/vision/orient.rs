@@ -35,6 +35,11 @@ impl Turn {
         self == Turn::default()
     }
 
+    /// Whether rows of the upright picture are columns of the stored one.
+    pub(super) fn swaps(self) -> bool {
+        self.swap
+    }
+
     /// Width and height of the stored picture from the upright one's, and the other way round.
     pub(super) fn size(self, (width, height): (u32, u32)) -> (u32, u32) {
         if self.swap { (height, width) } else { (width, height) }

@@ -49,8 +49,9 @@ impl Placement {
     /// The photo's coordinates, in pixels and within the photo, of the model's `x`, `y`.
     pub fn to_source(&self, x: f32, y: f32) -> (f32, f32) {
         let back = |v: f32, (at, len): (u32, u32), (from, used): (u32, u32), max: u32| {
-            let v = (v - at as f32) * (used as f32 / len as f32) + from as f32;
-            v.clamp(0.0, max as f32)
+            let share = (f64::from(v) - f64::from(at)) / f64::from(len);
+            let v = share * f64::from(used) + f64::from(from);
+            v.clamp(0.0, f64::from(max)) as f32
         };
         let (used, lies) = (self.used, self.lies);
         (

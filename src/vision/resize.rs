@@ -1,6 +1,6 @@
 //! Pixels of any size into pixels of the model's size, upright.
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::decode::Picture;
@@ -33,13 +33,24 @@ pub(super) fn resize(
     let broken = |e: &dyn std::error::Error| VisionError::Spec(format!("can't resize: {e}"));
     let from = ImageRef::new(picture.size.0, picture.size.1, &picture.pixels, kind)
         .map_err(|e| broken(&e))?;
-    let mut to = Image::new(small.0, small.1, kind);
+    // A view, not a copy; unlike the resizer's own crop box, it lets nothing outside weigh in.
+    let from = CroppedImage::new(&from, left, top, width, height).map_err(|e| broken(&e))?;
     let options = ResizeOptions::new()
-        .crop(left.into(), top.into(), width.into(), height.into())
         .resize_alg(algorithm(filter))
         // Alpha is ignored, so it must not weigh in either.
         .use_alpha(false);
-    Resizer::new().resize(&from, &mut to, &options).map_err(|e| broken(&e))?;
+    let mut resizer = Resizer::new();
+    let mut to = Image::new(small.0, small.1, kind);
+    if width == small.0 || height == small.1 {
+        resizer.resize(&from, &mut to, &options).map_err(|e| broken(&e))?;
+    } else {
+        // The order matters where a bicubic overshoots: PIL, which models are trained with, goes
+        // along the rows of the upright picture first, while the resizer alone would go last.
+        let between = if turn.swaps() { (width, small.1) } else { (small.0, height) };
+        let mut half = Image::new(between.0, between.1, kind);
+        resizer.resize(&from, &mut half, &options).map_err(|e| broken(&e))?;
+        resizer.resize(&half, &mut to, &options).map_err(|e| broken(&e))?;
+    }
     let resized = to.into_vec();
     if turn.is_none() && small == target {
         return Ok(resized);
@@ -102,5 +113,24 @@ mod tests {
         let placement = Placement::new(ResizeMode::Stretch, 1.0, (64, 1), (2, 1));
         let out = resize(&grey((64, 1), &pixels), &placement, Filter::Bilinear, (2, 1), 0);
         assert!(out.unwrap().iter().all(|p| p.abs_diff(100) <= 2));
+    }
+
+    #[test]
+    fn a_turned_photo_is_resized_as_the_upright_one() {
+        // Black and white stripes and spots, so that a bicubic overshoots in both directions.
+        let size = (30, 20);
+        let seen = |x: u32, y: u32| if x % 7 < 2 || (x * y) % 11 == 3 { 255 } else { 0 };
+        let upright: Vec<u8> = (0..600).map(|i| seen(i % 30, i / 30)).collect();
+        let target = (9, 7);
+        let run = |picture: &Picture| {
+            let placement = Placement::new(ResizeMode::Crop, 0.9, size, target);
+            resize(picture, &placement, Filter::Bicubic, target, 0).unwrap()
+        };
+        let expected = run(&grey(size, &upright));
+        // Transposed: stored columns are the rows that are seen.
+        let stored = (0..600).map(|i| seen(i / 20, i % 20)).collect::<Vec<_>>();
+        let turn = image::metadata::Orientation::Rotate90FlipH.into();
+        let turned = Picture { turn, ..grey((20, 30), &stored) };
+        assert_eq!(run(&turned), expected);
     }
 }

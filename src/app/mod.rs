@@ -1,0 +1,189 @@
+//! The composition root: plans threads, binds sockets, wires the rooms, and takes them down.
+
+mod plan;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+pub use plan::ThreadPlan;
+
+use crate::batcher::{Limits, Scheduler};
+use crate::config::ServeConfig;
+use crate::control::Publisher;
+use crate::protocol::http::{self, Shared, server};
+use crate::repository::{Reconciler, ReconcilerSettings};
+use crate::router::Router;
+use crate::service::{DecodePool, InferenceService};
+use crate::telemetry::metrics::Metrics;
+use crate::vision::ImageLimits;
+
+/// Pictures that may wait for a decoder, for each thread that decodes.
+const DECODE_QUEUE: usize = 64;
+
+/// Why the server could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address can't be had.
+    #[error("can't listen on {address} ({source}); is another server running? choose another with {flag}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The setting.
+        flag: &'static str,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no such directory.
+    #[error("there is no model directory `{0}`; name one with --models")]
+    NoModels(String),
+    /// Threads, metrics.
+    #[error("can't start: {0}")]
+    Other(String),
+}
+
+/// A running server.
+pub struct App {
+    /// Where REST is served; the port is the real one if 0 was asked for.
+    pub rest_addr: SocketAddr,
+    /// Where the admin API is served.
+    pub admin_addr: SocketAddr,
+    shared: Arc<Shared>,
+    scheduler: Arc<Scheduler>,
+    reconciler: Reconciler,
+    stop_rest: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
+    rest: JoinHandle<bool>,
+    admin: JoinHandle<bool>,
+    lame_duck: Duration,
+}
+
+impl App {
+    /// Starts serving. Models load in the background; `/readyz` tells when.
+    pub async fn start(config: &ServeConfig) -> Result<App, StartError> {
+        if !config.models.is_dir() {
+            return Err(StartError::NoModels(config.models.display().to_string()));
+        }
+        // Bound before anything is loaded: a taken port is told at once.
+        let rest_listener = bind(config.rest_addr, "--rest-addr").await?;
+        let admin_listener = bind(config.admin_addr, "--admin-addr").await?;
+        let address = |l: &TcpListener| l.local_addr().map_err(other);
+        let (rest_addr, admin_addr) = (address(&rest_listener)?, address(&admin_listener)?);
+
+        let plan = ThreadPlan::of(config);
+        tracing::info!(
+            cpus = plan.cpus,
+            compute = plan.compute,
+            intra_op = plan.intra_op,
+            decode = plan.decode,
+            io = plan.io,
+            "threads planned"
+        );
+        let metrics = Metrics::new(config.metrics).map_err(other)?;
+        let scheduler = Scheduler::start(plan.compute, metrics.clone()).map_err(other)?;
+        let scheduler = Arc::new(scheduler);
+        let router = Arc::new(Router::new());
+        let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
+        let reconciler = Reconciler::start(
+            settings(config, &plan),
+            scheduler.clone(),
+            publisher.clone(),
+            metrics.clone(),
+        )
+        .map_err(other)?;
+        let limits =
+            ImageLimits { max_pixels: config.max_image_pixels, max_bytes: config.max_body_bytes };
+        let pool = DecodePool::new(plan.decode, plan.decode * DECODE_QUEUE, limits);
+        let timeout = Duration::from_millis(config.request_timeout_ms);
+        let shared = Arc::new(Shared {
+            service: InferenceService::new(router, pool.map_err(other)?, timeout),
+            publisher,
+            metrics,
+            loaded: reconciler.ready(),
+            stopping: false.into(),
+            max_body: config.max_body_bytes,
+        });
+        let grace = Duration::from_millis(config.grace_ms);
+        let (stop_rest, rest_stopped) = watch::channel(false);
+        let (stop_admin, admin_stopped) = watch::channel(false);
+        let max = config.max_connections;
+        let routes = http::rest(shared.clone());
+        let rest = tokio::spawn(server::serve(rest_listener, routes, max, rest_stopped, grace));
+        let routes = http::admin(shared.clone());
+        let admin =
+            tokio::spawn(server::serve(admin_listener, routes, max, admin_stopped, grace));
+        tracing::info!(rest = %rest_addr, admin = %admin_addr, models = %config.models.display(), "serving");
+        Ok(App {
+            rest_addr,
+            admin_addr,
+            shared,
+            scheduler,
+            reconciler,
+            stop_rest,
+            stop_admin,
+            rest,
+            admin,
+            lame_duck: Duration::from_millis(config.lame_duck_ms),
+        })
+    }
+
+    /// Resolves once what was in the repository at the start is loaded, or has failed to.
+    pub async fn ready(&self) {
+        // A loop that has ended will not get readier.
+        drop(self.reconciler.ready().wait_for(|ready| *ready).await);
+    }
+
+    /// Not ready, lame duck, drain within the grace period, models last. True if every request
+    /// in flight was answered.
+    pub async fn stop(self) -> bool {
+        self.shared.stopping.store(true, Ordering::Relaxed);
+        tracing::info!(lame_duck = ?self.lame_duck, "stopping: not ready any more");
+        tokio::time::sleep(self.lame_duck).await;
+        self.stop_rest.send_replace(true);
+        let drained = self.rest.await.unwrap_or(false);
+        if !drained {
+            tracing::warn!("the grace period ended before the last request did");
+        }
+        // The admin listener stays until the end, so that probes and scrapes see the drain.
+        self.stop_admin.send_replace(true);
+        let _ = tokio::time::timeout(Duration::from_secs(1), self.admin).await;
+        let (scheduler, reconciler) = (self.scheduler, self.reconciler);
+        let last = move || {
+            scheduler.stop();
+            reconciler.stop();
+        };
+        drop(tokio::task::spawn_blocking(last).await);
+        tracing::info!(drained, "stopped");
+        drained
+    }
+}
+
+fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
+    ReconcilerSettings {
+        root: config.models.clone(),
+        poll: Duration::from_millis(config.poll_ms),
+        settle: Duration::from_millis(config.settle_ms),
+        intra_op: plan.intra_op,
+        limits: Limits {
+            max_batch: config.max_batch,
+            max_queue_delay: Duration::from_secs_f64(config.max_queue_delay_ms / 1e3),
+            max_queue_rows: config.max_queue_rows,
+            instances: plan.compute,
+            alone: false,
+        },
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| StartError::Bind { address, flag, source })
+}
+
+fn other(error: impl std::fmt::Display) -> StartError {
+    StartError::Other(error.to_string())
+}

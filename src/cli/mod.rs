@@ -1,0 +1,119 @@
+//! The command line: one story a command.
+
+mod bench;
+mod inspect;
+mod predict;
+mod serve;
+mod traffic;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::config::ServeConfig;
+
+/// Failed to do what was asked.
+const FAILED: u8 = 1;
+/// Asked wrongly; `EX_USAGE` of sysexits.h.
+const USAGE: u8 = 64;
+
+#[derive(Parser)]
+#[command(name = "ocelli", version, about, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the models of a directory
+    #[command(after_help = "Examples:
+  ocelli serve                                   the models in ./models, REST on port 8501
+  ocelli serve --models /srv/models --max-batch 16
+  ocelli serve --config ocelli.toml --print-config
+
+  curl --data-binary @photo.jpg localhost:8501/v1/models/NAME:predict")]
+    Serve(ServeArgs),
+    /// Show what is in a model file
+    #[command(after_help = "Examples:
+  ocelli inspect models/efficientnet_lite0/1/model.onnx
+  ocelli inspect models/efficientnet_lite0 --json")]
+    Inspect(inspect::InspectArgs),
+    /// Classify image files without a server
+    #[command(after_help = "Examples:
+  ocelli predict models/efficientnet_lite0 models/photos/chelsea.jpg
+  ocelli predict models/efficientnet_lite0/1 --json *.jpg")]
+    Predict(predict::PredictArgs),
+    /// Drive the raw engine: the limit that served figures are held against
+    #[command(after_help = "Examples:
+  ocelli bench models/efficientnet_lite0
+  ocelli bench models/efficientnet_lite0 --batch 8 --threads 2 --seconds 10 --json")]
+    Bench(bench::BenchArgs),
+    /// Show or change where a model's requests go, through a server's admin API
+    #[command(after_help = "Examples:
+  ocelli traffic get NAME
+  ocelli traffic set NAME 1=90 2=10
+  ocelli traffic set NAME latest
+  ocelli traffic rollback NAME")]
+    Traffic(traffic::TrafficArgs),
+}
+
+#[derive(clap::Args)]
+struct ServeArgs {
+    /// TOML file of settings; flags and OCELLI_ variables are stronger
+    #[arg(long, env = "OCELLI_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print the settings that hold and where each comes from, and exit
+    #[arg(long)]
+    print_config: bool,
+    #[command(flatten)]
+    settings: ServeConfig,
+}
+
+/// What went wrong, in one line.
+type Failure = Box<dyn std::error::Error>;
+
+/// Parses the command line and runs it.
+pub fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(e) => e.exit(),
+    };
+    let done = match cli.command {
+        Command::Serve(args) => match matches.subcommand() {
+            Some((_, matches)) => serve::run(&args, matches),
+            None => return ExitCode::from(USAGE),
+        },
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Traffic(args) => traffic::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+            // If stderr is gone there is nobody left to tell.
+            let _ = writeln!(anstream::stderr(), "{style}error{style:#}: {error}");
+            let usage = error.is::<crate::config::ConfigError>();
+            ExitCode::from(if usage { USAGE } else { FAILED })
+        }
+    }
+}
+
+/// Writes to stdout; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The version directory a person means: itself, or the newest of a model's directory.
+fn version_dir(path: &std::path::Path) -> Result<(PathBuf, PathBuf), Failure> {
+    use crate::repository::load::find_version;
+    find_version(path).map_err(Into::into)
+}

@@ -1,0 +1,13 @@
+//! The server's settings: one typed struct, filled from flags, environment and file.
+//!
+//! Flags are stronger than `OCELLI_…` variables, those stronger than the TOML file, that stronger
+//! than the defaults. The command line's own parser reads all four, so that a value is checked
+//! and explained alike wherever it comes from.
+
+mod layers;
+mod serve;
+mod toml_error;
+
+pub use layers::{ConfigError, Source, parse_serve};
+pub use serve::ServeConfig;
+pub use toml_error::{nearest, toml_error};

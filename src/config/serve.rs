@@ -1,0 +1,122 @@
+//! Every setting of `ocelli serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::telemetry::logs::LogFormat;
+
+/// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
+/// and `max_batch` in the TOML file.
+#[derive(Args, Clone, Debug)]
+pub struct ServeConfig {
+    /// Directory of models: <name>/<version>/model.onnx
+    #[arg(long, env = "OCELLI_MODELS", default_value = "models", value_name = "DIR")]
+    pub models: PathBuf,
+
+    /// Address of the REST API
+    #[arg(long, env = "OCELLI_REST_ADDR", default_value = "0.0.0.0:8501", value_name = "ADDR")]
+    pub rest_addr: SocketAddr,
+
+    /// Address of the admin API
+    #[arg(long, env = "OCELLI_ADMIN_ADDR", default_value = "127.0.0.1:8502", value_name = "ADDR")]
+    pub admin_addr: SocketAddr,
+
+    /// Compute threads: batches that run at once. 0 plans them from the CPU limit
+    #[arg(long, env = "OCELLI_COMPUTE_THREADS", default_value_t = 0, value_name = "N")]
+    pub compute_threads: usize,
+
+    /// Threads an engine uses within one batch
+    #[arg(long, env = "OCELLI_INTRA_OP_THREADS", default_value_t = 1, value_name = "N",
+          value_parser = at_least_one)]
+    pub intra_op_threads: usize,
+
+    /// Threads that decode images. 0 plans them from the CPU limit
+    #[arg(long, env = "OCELLI_DECODE_THREADS", default_value_t = 0, value_name = "N")]
+    pub decode_threads: usize,
+
+    /// Threads for sockets and protocols. 0 plans them from the CPU limit
+    #[arg(long, env = "OCELLI_IO_THREADS", default_value_t = 0, value_name = "N")]
+    pub io_threads: usize,
+
+    /// Rows of a batch at most, where model.toml is silent
+    #[arg(long, env = "OCELLI_MAX_BATCH", default_value_t = 8, value_name = "ROWS",
+          value_parser = at_least_one)]
+    pub max_batch: usize,
+
+    /// Milliseconds an idle engine may wait for a fuller batch, where model.toml is silent
+    #[arg(long, env = "OCELLI_MAX_QUEUE_DELAY_MS", default_value_t = 0.0, value_name = "MS",
+          value_parser = delay_ms)]
+    pub max_queue_delay_ms: f64,
+
+    /// Rows that may wait for a version at most, where model.toml is silent
+    #[arg(long, env = "OCELLI_MAX_QUEUE_ROWS", default_value_t = 128, value_name = "ROWS",
+          value_parser = at_least_one)]
+    pub max_queue_rows: usize,
+
+    /// Milliseconds a request may take where it does not say (x-request-timeout-ms)
+    #[arg(long, env = "OCELLI_REQUEST_TIMEOUT_MS", default_value_t = 30_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
+    pub request_timeout_ms: u64,
+
+    /// Bytes of a request body at most, after decompression
+    #[arg(long, env = "OCELLI_MAX_BODY_BYTES", default_value_t = 64 << 20, value_name = "BYTES",
+          value_parser = at_least_one)]
+    pub max_body_bytes: usize,
+
+    /// Pixels of an image at most, read from its header before it is decoded
+    #[arg(long, env = "OCELLI_MAX_IMAGE_PIXELS", default_value_t = 50_000_000, value_name = "N")]
+    pub max_image_pixels: u64,
+
+    /// Connections at most; more wait to be accepted
+    #[arg(long, env = "OCELLI_MAX_CONNECTIONS", default_value_t = 10_000, value_name = "N",
+          value_parser = at_least_one)]
+    pub max_connections: usize,
+
+    /// Milliseconds between looks at the model directory, beside being told of changes
+    #[arg(long, env = "OCELLI_POLL_MS", default_value_t = 1000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
+    pub poll_ms: u64,
+
+    /// Milliseconds a model's files must rest before they count as whole
+    #[arg(long, env = "OCELLI_SETTLE_MS", default_value_t = 1000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(0..=600_000))]
+    pub settle_ms: u64,
+
+    /// Milliseconds to go on serving, not ready, after SIGTERM: until balancers have noticed
+    #[arg(long, env = "OCELLI_LAME_DUCK_MS", default_value_t = 5000, value_name = "MS")]
+    pub lame_duck_ms: u64,
+
+    /// Milliseconds that requests in flight get to finish after the lame duck
+    #[arg(long, env = "OCELLI_GRACE_MS", default_value_t = 30_000, value_name = "MS")]
+    pub grace_ms: u64,
+
+    /// Record metrics on the request path
+    #[arg(long, env = "OCELLI_METRICS", default_value_t = true, value_name = "BOOL",
+          action = clap::ArgAction::Set)]
+    pub metrics: bool,
+
+    /// How log lines look
+    #[arg(long, env = "OCELLI_LOG_FORMAT", default_value = "text", value_enum)]
+    pub log_format: LogFormat,
+
+    /// What is logged: error, warn, info, debug, or `info,ocelli=debug`
+    #[arg(long, env = "OCELLI_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
+    pub log_level: String,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(n) => Ok(n),
+        Err(_) => Err("must be a whole number".to_owned()),
+    }
+}
+
+fn delay_ms(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(ms) if (0.0..=60_000.0).contains(&ms) => Ok(ms),
+        _ => Err("must lie between 0 and 60000".to_owned()),
+    }
+}

@@ -1,0 +1,87 @@
+//! What all HTTP doors share: the routes, the accept loop, errors, request ids, health.
+
+mod admin;
+mod error;
+mod ops;
+mod request;
+mod request_id;
+pub mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{any, get, post};
+use tokio::sync::watch;
+use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
+
+use crate::control::Publisher;
+use crate::service::InferenceService;
+use crate::telemetry::metrics::Metrics;
+
+pub use error::{HttpError, json};
+pub use request::{deadline_and_priority, read_body};
+pub use request_id::RequestId;
+
+/// What handlers need.
+pub struct Shared {
+    /// The use-case.
+    pub service: InferenceService,
+    /// The door to traffic, for the admin API alone.
+    pub publisher: Arc<Publisher>,
+    /// What is scraped.
+    pub metrics: Arc<Metrics>,
+    /// Whether what was there at the start has been loaded.
+    pub loaded: watch::Receiver<bool>,
+    /// Whether the server is on its way out.
+    pub stopping: AtomicBool,
+    /// Bytes of a body at most.
+    pub max_body: usize,
+}
+
+impl Shared {
+    /// Whether a balancer should send requests here.
+    pub fn is_ready(&self) -> bool {
+        *self.loaded.borrow() && !self.stopping.load(Ordering::Relaxed)
+    }
+}
+
+/// The REST API.
+pub fn rest(shared: Arc<Shared>) -> Router {
+    let router = Router::new()
+        .route("/v1/models", any(super::tfs::list))
+        .route("/v1/models/", any(super::tfs::list))
+        .route("/v1/models/{*rest}", any(super::tfs::model))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(ops::readyz))
+        .route("/metrics", get(ops::metrics));
+    common(router, shared)
+}
+
+/// The admin API.
+pub fn admin(shared: Arc<Shared>) -> Router {
+    let router = Router::new()
+        .route("/admin/v1/models", get(admin::models))
+        .route("/admin/v1/models/{model}", get(admin::model))
+        .route("/admin/v1/models/{model}/traffic", get(admin::traffic).put(admin::set_traffic))
+        .route("/admin/v1/models/{model}/traffic/rollback", post(admin::roll_back))
+        .route("/healthz", get(ops::healthz))
+        .route("/readyz", get(ops::readyz))
+        .route("/metrics", get(ops::metrics));
+    common(router, shared)
+}
+
+fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
+    router
+        .fallback(error::no_route)
+        .method_not_allowed_fallback(error::wrong_method)
+        // The one limit is `read_body`'s, which also counts what decompression makes of a body.
+        .layer(DefaultBodyLimit::disable())
+        .layer(RequestDecompressionLayer::new())
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(request_id::assign))
+        .with_state(shared)
+}

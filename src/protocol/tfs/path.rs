@@ -1,0 +1,138 @@
+//! The paths of the API, as TensorFlow Serving's regular expressions have them:
+//! `/v1/models/NAME[/versions/N|/labels/L]:VERB` and `…[/metadata]`.
+
+use axum::http::{Method, Uri};
+use percent::decode;
+
+use crate::error::InferError;
+use crate::router::{ModelSpec, Selector};
+
+mod percent {
+    //! Percent-decoding of a path segment.
+
+    /// `None` if it is no UTF-8.
+    pub fn decode(text: &str) -> Option<String> {
+        let mut out = Vec::with_capacity(text.len());
+        let mut rest = text.as_bytes();
+        while let Some((byte, tail)) = rest.split_first() {
+            let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
+            match (byte, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
+                (b'%', Some(value)) => {
+                    out.push(value);
+                    rest = &tail[2..];
+                }
+                _ => {
+                    out.push(*byte);
+                    rest = tail;
+                }
+            }
+        }
+        String::from_utf8(out).ok()
+    }
+}
+
+/// What is asked of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Tensors or images in, tensors or answers out.
+    Predict,
+    /// Examples in, labels with scores out.
+    Classify,
+    /// Examples in, a number each out.
+    Regress,
+}
+
+/// A path, understood.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `GET …`
+    Status(ModelSpec),
+    /// `GET …/metadata`
+    Metadata(ModelSpec),
+    /// `POST …:verb`
+    Infer(ModelSpec, Verb),
+}
+
+/// Understands a path below `/v1/models/`.
+pub fn parse(method: &Method, uri: &Uri) -> Result<Target, InferError> {
+    let parsed = uri.path().strip_prefix("/v1/models/").and_then(|rest| match *method {
+        Method::GET | Method::HEAD => get(rest),
+        Method::POST | Method::PUT => post(rest),
+        _ => None,
+    });
+    parsed.ok_or_else(|| malformed(method, uri.path()))
+}
+
+/// The error for a path that is none of the API's.
+pub fn malformed(method: &Method, path: &str) -> InferError {
+    InferError::Invalid(format!("Malformed request: {method} {path}"))
+}
+
+fn get(rest: &str) -> Option<Target> {
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    match rest.strip_suffix("/metadata") {
+        Some(rest) => Some(Target::Metadata(spec(rest)?)),
+        None => Some(Target::Status(spec(rest)?)),
+    }
+}
+
+fn post(rest: &str) -> Option<Target> {
+    let (rest, verb) = rest.rsplit_once(':')?;
+    let verb = match verb.to_ascii_lowercase().as_str() {
+        "predict" => Verb::Predict,
+        "classify" => Verb::Classify,
+        "regress" => Verb::Regress,
+        _ => return None,
+    };
+    Some(Target::Infer(spec(rest)?, verb))
+}
+
+fn spec(path: &str) -> Option<ModelSpec> {
+    let parts: Vec<&str> = path.split('/').collect();
+    let name = |text: &str| decode(text).filter(|n| !n.is_empty() && !n.contains(['/', ':']));
+    let (model, selector) = match parts[..] {
+        [model] => (model, Selector::Traffic),
+        [model, "versions", version] => (model, Selector::Version(version.parse().ok()?)),
+        [model, "labels", label] => (model, Selector::Label(name(label)?)),
+        _ => return None,
+    };
+    Some(ModelSpec { model: name(model)?, selector })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(method: Method, path: &str, expected: Option<Target>) {
+        assert_eq!(parse(&method, &path.parse().unwrap()).ok(), expected, "{method} {path}");
+    }
+
+    fn spec(model: &str, selector: Selector) -> ModelSpec {
+        ModelSpec { model: model.to_owned(), selector }
+    }
+
+    #[test]
+    fn understands_the_paths_of_the_api() {
+        let m = |s| spec("m", s);
+        let v = Selector::Version(3);
+        let l = Selector::Label("stable".into());
+        check(Method::GET, "/v1/models/m", Some(Target::Status(m(Selector::Traffic))));
+        check(Method::GET, "/v1/models/m/versions/3", Some(Target::Status(m(v.clone()))));
+        check(Method::GET, "/v1/models/m/metadata", Some(Target::Metadata(m(Selector::Traffic))));
+        check(Method::GET, "/v1/models/m/labels/stable/metadata", Some(Target::Metadata(m(l.clone()))));
+        check(Method::POST, "/v1/models/m:predict", Some(Target::Infer(m(Selector::Traffic), Verb::Predict)));
+        check(Method::POST, "/v1/models/m/versions/3:classify", Some(Target::Infer(m(v), Verb::Classify)));
+        check(Method::POST, "/v1/models/m/labels/stable:Regress", Some(Target::Infer(m(l), Verb::Regress)));
+        let spaced = spec("a b", Selector::Traffic);
+        check(Method::GET, "/v1/models/a%20b", Some(Target::Status(spaced)));
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for path in ["m:explain", "m/versions/x:predict", "m/versions/-1:predict", ":predict", "m", "m/n:predict", "%ff:predict"] {
+            check(Method::POST, &format!("/v1/models/{path}"), None);
+        }
+        check(Method::DELETE, "/v1/models/m", None);
+    }
+}

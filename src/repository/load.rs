@@ -1,0 +1,208 @@
+//! One version from its files to warm: read once, hash, parse, check what was declared, run every
+//! batch size class.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::scan::{Fingerprint, MODEL_FILE};
+use super::spec::ModelSpecFile;
+use crate::engine::{self, Batch, BatchMode, Dim, Engine, Model, ModelFile, Signature};
+use crate::tensor::Tensor;
+use crate::vision::{Answerer, ImagePipeline, InputSpec, OutputSpec};
+
+/// A version that is loaded and warm, with no queue yet.
+pub struct LoadedVersion {
+    /// What was declared of it.
+    pub spec: ModelSpecFile,
+    /// The engine.
+    pub engine: &'static str,
+    /// What runs.
+    pub model: Arc<dyn Model>,
+    /// Index of the image input and what fills it.
+    pub image: Option<(usize, Arc<ImagePipeline>)>,
+    /// What turns outputs into answers.
+    pub answerer: Option<Answerer>,
+    /// SHA-256 of the model file, in hex.
+    pub digest: String,
+}
+
+/// Why a version did not load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file can't be read.
+    #[error("can't read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The files changed while they were read; the next round reads them again.
+    #[error("its files changed while they were being read")]
+    Changed,
+    /// `model.toml` or what it names is wrong.
+    #[error("{0}")]
+    Spec(String),
+    /// The engine refused.
+    #[error(transparent)]
+    Engine(#[from] engine::EngineError),
+    /// The declared input or output does not fit the model.
+    #[error(transparent)]
+    Vision(#[from] crate::vision::VisionError),
+    /// It loads, but a first run shows that it can't serve.
+    #[error("warm-up with {rows} rows: {reason}")]
+    WarmUp {
+        /// Rows of the run.
+        rows: usize,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Loads a version. `fingerprint`, where given, is what its files must still be afterwards.
+pub fn load(
+    model_dir: &Path,
+    version_dir: &Path,
+    fingerprint: Option<&Fingerprint>,
+    threads: usize,
+) -> Result<LoadedVersion, LoadError> {
+    let spec = ModelSpecFile::read(model_dir, Some(version_dir)).map_err(LoadError::Spec)?;
+    let path = version_dir.join(MODEL_FILE);
+    let bytes = read(&path)?;
+    let digest = hex(&Sha256::digest(&bytes));
+    let engine = engine::by_name(spec.engine.as_deref().unwrap_or("auto"))?;
+    let model = load_model(engine.as_ref(), &path, bytes, threads)?;
+    let signature = model.signature();
+    let image = image_input(&spec, signature)?;
+    let answerer = answerer(&spec, signature, image.as_ref(), model_dir, version_dir)?;
+    if let Some(before) = fingerprint {
+        let now = Fingerprint::read(model_dir, version_dir)
+            .map_err(|source| LoadError::Read { path: version_dir.to_owned(), source })?;
+        if now != *before {
+            return Err(LoadError::Changed);
+        }
+    }
+    Ok(LoadedVersion { engine: engine.name(), model, image, answerer, digest, spec })
+}
+
+fn load_model(
+    engine: &dyn Engine,
+    path: &Path,
+    bytes: Bytes,
+    threads: usize,
+) -> Result<Arc<dyn Model>, engine::EngineError> {
+    engine::load(engine, &ModelFile { path, bytes }, threads)
+}
+
+fn read(path: &Path) -> Result<Bytes, LoadError> {
+    let read = std::fs::read(path);
+    read.map(Bytes::from).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn image_input(
+    spec: &ModelSpecFile,
+    signature: &Signature,
+) -> Result<Option<(usize, Arc<ImagePipeline>)>, LoadError> {
+    let Some(InputSpec::Image(image)) = &spec.input else { return Ok(None) };
+    let at = match &image.name {
+        Some(name) => signature.inputs.iter().position(|i| i.name == *name),
+        None => (signature.inputs.len() == 1).then_some(0),
+    };
+    let at = at.ok_or_else(|| {
+        let inputs: Vec<_> = signature.inputs.iter().map(ToString::to_string).collect();
+        let named = image.name.as_deref().unwrap_or("(none named)");
+        let inputs = inputs.join("; ");
+        LoadError::Spec(format!("[input] takes images for `{named}`; the model's inputs: {inputs}"))
+    })?;
+    let pipeline = ImagePipeline::new(image, &signature.inputs[at])?;
+    Ok(Some((at, Arc::new(pipeline))))
+}
+
+fn answerer(
+    spec: &ModelSpecFile,
+    signature: &Signature,
+    image: Option<&(usize, Arc<ImagePipeline>)>,
+    model_dir: &Path,
+    version_dir: &Path,
+) -> Result<Option<Answerer>, LoadError> {
+    let Some(output) = &spec.output else { return Ok(None) };
+    if signature.batch_mode == BatchMode::Whole {
+        let shapes: Vec<_> = signature.outputs.iter().map(ToString::to_string).collect();
+        let shapes = shapes.join("; ");
+        return Err(LoadError::Spec(format!(
+            "[output] gives an answer a row, but the model's outputs don't carry the batch: {shapes}"
+        )));
+    }
+    let labels = labels_file(output).map(|name| labels(name, model_dir, version_dir)).transpose()?;
+    let size = image.map(|(_, pipeline)| pipeline.size());
+    Ok(Some(Answerer::new(output, labels, &signature.outputs, size)?))
+}
+
+fn labels_file(output: &OutputSpec) -> Option<&str> {
+    match output {
+        OutputSpec::Classification(c) => c.labels.as_deref(),
+        OutputSpec::Detection(d) => d.labels.as_deref(),
+    }
+}
+
+/// Labels, one a line, beside the version or else beside the model.
+fn labels(name: &str, model_dir: &Path, version_dir: &Path) -> Result<Vec<String>, LoadError> {
+    let own = version_dir.join(name);
+    let path = if own.exists() { own } else { model_dir.join(name) };
+    let text = std::fs::read_to_string(&path).map_err(|source| LoadError::Read { path, source })?;
+    Ok(text.lines().map(|l| l.trim_end().to_owned()).collect())
+}
+
+/// Runs zeros through every batch size class: one row, powers of two, the largest. What the
+/// first run of a size costs is paid here, and a model that can't run is found here.
+pub fn warm_up(version: &LoadedVersion, max_batch: usize) -> Result<(), LoadError> {
+    let signature = version.model.signature();
+    let largest = match signature.batch_mode {
+        BatchMode::Rows => max_batch,
+        BatchMode::Fixed(n) => n,
+        BatchMode::Whole => 1,
+    };
+    let mut rows = if let BatchMode::Fixed(n) = signature.batch_mode { n } else { 1 };
+    loop {
+        let Some(inputs) = zeros(version, rows) else { return Ok(()) };
+        let fail = |reason: String| LoadError::WarmUp { rows, reason };
+        let outputs = engine::run(version.engine, version.model.as_ref(), &Batch::of(&inputs))
+            .map_err(|e| fail(e.to_string()))?;
+        let odd = outputs.iter().find(|t| t.rows() != rows);
+        if let (Some(odd), true) = (odd, signature.batch_mode != BatchMode::Whole) {
+            return Err(fail(format!("an output has {} rows", odd.rows())));
+        }
+        if rows >= largest {
+            return Ok(());
+        }
+        rows = (rows * 2).min(largest);
+    }
+}
+
+/// Zeros for every input, if its shape is known but for the batch.
+fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
+    let signature = version.model.signature();
+    let whole = signature.batch_mode == BatchMode::Whole;
+    let inputs = signature.inputs.iter().enumerate().map(|(i, spec)| {
+        if let Some((at, pipeline)) = &version.image
+            && *at == i
+        {
+            return pipeline.zeros(rows);
+        }
+        let dims = spec.shape.iter().enumerate().map(|(axis, dim)| match dim {
+            _ if axis == 0 && !whole => Some(rows),
+            Dim::Fixed(n) => Some(*n),
+            Dim::Dynamic(_) if axis == 0 => Some(rows),
+            Dim::Dynamic(_) => None,
+        });
+        Tensor::zeros(spec.dtype, dims.collect::<Option<Vec<_>>>()?).ok()
+    });
+    inputs.collect()
+}
