@@ -141,8 +141,9 @@ impl Tensor {
         let elements = elements(&shape)?;
         match dtype.size() {
             Some(size) => {
-                let expected =
-                    elements.checked_mul(size).ok_or_else(|| TensorError::Overflow(shape.clone()))?;
+                let expected = elements
+                    .checked_mul(size)
+                    .ok_or_else(|| TensorError::Overflow(shape.clone()))?;
                 if expected != data.len() {
                     let got = data.len();
                     return Err(TensorError::Length { dtype, shape, expected, got });

@@ -30,7 +30,9 @@ const DECODE_QUEUE: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address can't be had.
-    #[error("can't listen on {address} ({source}); is another server running? choose another with {flag}")]
+    #[error(
+        "can't listen on {address} ({source}); is another server running? choose another with {flag}"
+    )]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -115,8 +117,7 @@ impl App {
         let routes = http::rest(shared.clone());
         let rest = tokio::spawn(server::serve(rest_listener, routes, max, rest_stopped, grace));
         let routes = http::admin(shared.clone());
-        let admin =
-            tokio::spawn(server::serve(admin_listener, routes, max, admin_stopped, grace));
+        let admin = tokio::spawn(server::serve(admin_listener, routes, max, admin_stopped, grace));
         tracing::info!(rest = %rest_addr, admin = %admin_addr, models = %config.models.display(), "serving");
         Ok(App {
             rest_addr,

@@ -155,8 +155,10 @@ impl Queue {
         let timeout = deadline.saturating_duration_since(now);
         let rows = inputs.first().map_or(1, Tensor::rows);
         let step = self.target.split_at(self.limits.max_batch).min(rows.max(1));
-        let shape: Vec<usize> =
-            inputs.iter().flat_map(|t| t.shape().iter().skip(1).copied().chain([usize::MAX])).collect();
+        let shape: Vec<usize> = inputs
+            .iter()
+            .flat_map(|t| t.shape().iter().skip(1).copied().chain([usize::MAX]))
+            .collect();
         let (jobs, replies): (Vec<_>, Vec<_>) = (0..rows)
             .step_by(step)
             .map(|start| {
@@ -205,7 +207,11 @@ impl Queue {
             self.target.metrics.rejected("queue_full");
             return Err(self.full(full.queued, full.retry_after));
         }
-        if wake_all { self.shared.work.notify_all() } else { self.shared.work.notify_one() }
+        if wake_all {
+            self.shared.work.notify_all()
+        } else {
+            self.shared.work.notify_one()
+        }
         Ok(())
     }
 
@@ -238,8 +244,9 @@ fn rejoin(mut parts: Vec<Reply>) -> Result<Reply, InferError> {
     let outputs = (0..outputs)
         .map(|i| {
             let rows: Vec<_> = parts.iter().map(|p| p.outputs[i].clone()).collect();
-            Tensor::concat_rows(&rows)
-                .ok_or_else(|| InferError::Internal(format!("output {i} changed its shape between batches")))
+            Tensor::concat_rows(&rows).ok_or_else(|| {
+                InferError::Internal(format!("output {i} changed its shape between batches"))
+            })
         })
         .collect::<Result<_, _>>()?;
     let queued = parts.iter().map(|p| p.queued).max().unwrap_or_default();

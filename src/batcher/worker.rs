@@ -28,12 +28,12 @@ fn compute(batch: Vec<Job>, start: Instant) {
         Ok((outputs, took)) => scatter(&target, batch, &outputs, start, took),
         // One bad row fails the whole run; alone it fails alone. Once, so that a broken engine
         // costs each request two runs and not more.
-        Err(_) if batch.len() > 1 => batch.into_iter().for_each(|job| {
-            match run_once(&target, std::slice::from_ref(&job)) {
+        Err(_) if batch.len() > 1 => {
+            batch.into_iter().for_each(|job| match run_once(&target, std::slice::from_ref(&job)) {
                 Ok((outputs, took)) => scatter(&target, vec![job], &outputs, start, took),
                 Err(error) => fail(&target, job, error),
-            }
-        }),
+            })
+        }
         Err(error) => batch.into_iter().for_each(|job| fail(&target, job, error.clone())),
     }
 }

@@ -99,7 +99,9 @@ fn wanted(weights: &[String]) -> Result<Value, Failure> {
     let parsed: Option<BTreeMap<u64, u32>> = weights.iter().map(one).collect();
     match parsed {
         Some(weights) => Ok(json!({ "weights": weights })),
-        None => Err(format!("`{}`: write VERSION=WEIGHT, such as 1=90 2=10", weights.join(" ")).into()),
+        None => {
+            Err(format!("`{}`: write VERSION=WEIGHT, such as 1=90 2=10", weights.join(" ")).into())
+        }
     }
 }
 
@@ -111,13 +113,19 @@ fn table(answer: &Value) -> String {
     let _ = writeln!(out, "{:>8}  {:<24} {:<14} why", "revision", "traffic", "by");
     for row in rows.iter().rev() {
         let total: u64 = weights(row).map(|(_, w)| w).sum();
-        let share = |(v, w): (String, u64)| format!("{v}: {:.4}%", 100.0 * w as f64 / total.max(1) as f64);
+        let share =
+            |(v, w): (String, u64)| format!("{v}: {:.4}%", 100.0 * w as f64 / total.max(1) as f64);
         let shares: Vec<_> = weights(row).map(share).collect();
         let mark = if row["revision"] == current["revision"] { "*" } else { " " };
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
         let revision = row["revision"].to_string();
         let shares = shares.join(", ").replace(".0000%", "%");
-        let _ = writeln!(out, "{mark}{revision:>7}  {shares:<24} {:<14} {}", text("author"), text("reason"));
+        let _ = writeln!(
+            out,
+            "{mark}{revision:>7}  {shares:<24} {:<14} {}",
+            text("author"),
+            text("reason")
+        );
     }
     out
 }

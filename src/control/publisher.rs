@@ -128,7 +128,8 @@ impl Publisher {
         let snapshot = self.publish(state);
         let mut state = self.lock();
         let table = model(&mut state, name)?.history.tables().last().cloned();
-        let table = table.ok_or_else(|| InferError::Conflict(format!("{name} serves nothing yet")))?;
+        let table =
+            table.ok_or_else(|| InferError::Conflict(format!("{name} serves nothing yet")))?;
         tracing::info!(model = name, revision = table.revision, weights = ?table.weights,
             author = table.author, reason = table.reason, snapshot, "traffic changed");
         Ok(table)

@@ -107,7 +107,11 @@ pub fn load(
 }
 
 /// Runs with a panic caught and told as an error.
-pub fn run(engine: &'static str, model: &dyn Model, batch: &Batch) -> Result<Vec<Tensor>, EngineError> {
+pub fn run(
+    engine: &'static str,
+    model: &dyn Model,
+    batch: &Batch,
+) -> Result<Vec<Tensor>, EngineError> {
     guard(engine, || model.run(batch))
 }
 

@@ -7,11 +7,12 @@
 
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::ToDim;
+use tract_onnx::tract_core::internal::{DimLike, ToDim, ensure};
 
 use super::{
     Batch, BatchInput, BatchMode, Dim, Engine, EngineError, Model, ModelFile, Signature, TensorSpec,
@@ -28,10 +29,8 @@ impl Engine for Tract {
     }
 
     fn load(&self, file: &ModelFile<'_>, threads: usize) -> Result<Arc<dyn Model>, EngineError> {
-        let loaded = TractModel::load(file, threads).map_err(|e| EngineError::Load {
-            engine: NAME,
-            reason: one_line(&e),
-        })?;
+        let loaded = TractModel::load(file, threads)
+            .map_err(|e| EngineError::Load { engine: NAME, reason: one_line(&e) })?;
         Ok(Arc::new(loaded))
     }
 }
@@ -50,9 +49,7 @@ impl TractModel {
         let mut proto = onnx.proto_model_for_read(&mut &file.bytes[..])?;
         forget_intermediate_shapes(&mut proto);
         let dir = file.path.parent().and_then(|p| p.to_str()).unwrap_or(".");
-        let parse = || -> TractResult<InferenceModel> {
-            Ok(onnx.parse(&proto, Some(dir))?.model)
-        };
+        let parse = || -> TractResult<InferenceModel> { Ok(onnx.parse(&proto, Some(dir))?.model) };
         let typed = parse()?.into_typed()?;
         let signature = signature(&typed)?;
         let one_row = |rows: usize| -> TractResult<Arc<TypedRunnableModel>> {
@@ -88,7 +85,11 @@ impl TractModel {
                 .collect::<TractResult<TVec<TValue>>>()?;
             for (slot, output) in self.plan.run(inputs)?.into_iter().enumerate() {
                 let output = from_tract(output)?;
-                ensure!(output.rows() == step, "output {slot} has {} rows, not {step}", output.rows());
+                ensure!(
+                    output.rows() == step,
+                    "output {slot} has {} rows, not {step}",
+                    output.rows()
+                );
                 chunks[slot].push(output.slice_rows(0..end - at));
             }
             at = end;

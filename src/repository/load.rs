@@ -140,7 +140,8 @@ fn answerer(
             "[output] gives an answer a row, but the model's outputs don't carry the batch: {shapes}"
         )));
     }
-    let labels = labels_file(output).map(|name| labels(name, model_dir, version_dir)).transpose()?;
+    let labels =
+        labels_file(output).map(|name| labels(name, model_dir, version_dir)).transpose()?;
     let size = image.map(|(_, pipeline)| pipeline.size());
     Ok(Some(Answerer::new(output, labels, &signature.outputs, size)?))
 }
@@ -187,7 +188,7 @@ pub fn warm_up(version: &LoadedVersion, max_batch: usize) -> Result<(), LoadErro
 }
 
 /// Zeros for every input, if its shape is known but for the batch.
-fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
+pub fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
     let signature = version.model.signature();
     let whole = signature.batch_mode == BatchMode::Whole;
     let inputs = signature.inputs.iter().enumerate().map(|(i, spec)| {
@@ -205,4 +206,23 @@ fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
         Tensor::zeros(spec.dtype, dims.collect::<Option<Vec<_>>>()?).ok()
     });
     inputs.collect()
+}
+
+/// The model and version directory that `path` means: a version's own, or a model's newest.
+pub fn find_version(path: &Path) -> Result<(PathBuf, PathBuf), String> {
+    if path.join(MODEL_FILE).is_file() {
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let parent = parent.map_or_else(|| path.join(".."), Path::to_owned);
+        return Ok((parent, path.to_owned()));
+    }
+    let versions = super::scan::versions(path).map_err(|e| {
+        format!("can't read {}: {e}; name a model directory such as models/NAME", path.display())
+    })?;
+    let newest = versions.last().ok_or_else(|| {
+        format!(
+            "{} has no version directory with a model.onnx, such as 1/model.onnx",
+            path.display()
+        )
+    })?;
+    Ok((path.to_owned(), path.join(newest.to_string())))
 }

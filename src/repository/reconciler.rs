@@ -99,7 +99,11 @@ impl Reconciler {
                 if rest == Rest::Long {
                     set_ready.send_if_modified(|ready| !std::mem::replace(ready, true));
                 }
-                let wait = if rest == Rest::Long { this.settings.poll } else { SHORT.min(this.settings.poll) };
+                let wait = if rest == Rest::Long {
+                    this.settings.poll
+                } else {
+                    SHORT.min(this.settings.poll)
+                };
                 match wake.recv_timeout(wait) {
                     Ok(Wake::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                     // A burst of events is one change.
@@ -247,7 +251,8 @@ impl Loop {
     ) -> Option<ModelSpecFile> {
         let model = self.models.get_mut(name)?;
         let traffic = spec.as_ref().map_err(Clone::clone).and_then(ModelSpecFile::traffic);
-        let before = (model.loaded.problem.clone(), model.loaded.labels.clone(), model.traffic.clone());
+        let before =
+            (model.loaded.problem.clone(), model.loaded.labels.clone(), model.traffic.clone());
         let spec = match (spec, traffic) {
             (Ok(spec), Ok(traffic)) => {
                 model.loaded.problem = None;
@@ -260,7 +265,8 @@ impl Loop {
                 None
             }
         };
-        let now = (model.loaded.problem.clone(), model.loaded.labels.clone(), model.traffic.clone());
+        let now =
+            (model.loaded.problem.clone(), model.loaded.labels.clone(), model.traffic.clone());
         if now != before {
             if let Some(problem) = &model.loaded.problem {
                 tracing::error!(model = name, problem, "model.toml can't be used");
@@ -276,23 +282,26 @@ impl Loop {
         tracing::info!(model = name, version, "loading");
         // A version that is being replaced goes on serving what it was.
         self.set_state(name, version, VersionState::Loading, None);
-        let loaded = load::load(
-            &dir,
-            &dir.join(version.to_string()),
-            Some(&files),
-            self.settings.intra_op,
-        )
-        .and_then(|loaded| {
-            let limits = loaded.spec.limits(self.settings.limits);
-            load::warm_up(&loaded, limits.max_batch)?;
-            Ok((loaded, limits))
-        });
+        let loaded =
+            load::load(&dir, &dir.join(version.to_string()), Some(&files), self.settings.intra_op)
+                .and_then(|loaded| {
+                    let limits = loaded.spec.limits(self.settings.limits);
+                    load::warm_up(&loaded, limits.max_batch)?;
+                    Ok((loaded, limits))
+                });
         match loaded {
             Ok((loaded, limits)) => {
                 let served = self.serve(name, version, loaded, limits);
                 let seconds = started.elapsed().as_secs_f64();
                 let digest = &served.info.digest[..12];
-                tracing::info!(model = name, version, engine = served.info.engine, digest, seconds, "available");
+                tracing::info!(
+                    model = name,
+                    version,
+                    engine = served.info.engine,
+                    digest,
+                    seconds,
+                    "available"
+                );
                 self.install(name, version, files, served);
             }
             Err(LoadError::Changed) => self.set_state(name, version, VersionState::Start, None),
@@ -336,7 +345,13 @@ impl Loop {
         })
     }
 
-    fn install(&mut self, name: &str, version: u64, files: Fingerprint, served: Arc<ServedVersion>) {
+    fn install(
+        &mut self,
+        name: &str,
+        version: u64,
+        files: Fingerprint,
+        served: Arc<ServedVersion>,
+    ) {
         let Some(model) = self.models.get_mut(name) else { return };
         model.known.insert(version, Known { serving: Some(files), failed: None });
         let replaced = model.loaded.versions.insert(version, served);

@@ -91,13 +91,18 @@ impl ModelSpecFile {
         }
         // Parsed alone first, so that a mistake is told with its own file and line.
         let alone = ModelSpecFile::parse(&over, &path)?;
-        if !alone.labels.is_empty() || !alone.traffic.is_empty() || alone.versions != VersionPolicy::default() {
+        if !alone.labels.is_empty()
+            || !alone.traffic.is_empty()
+            || alone.versions != VersionPolicy::default()
+        {
             return Err(format!(
                 "{}: [labels], [traffic] and [versions] belong in the model's own model.toml",
                 path.display()
             ));
         }
-        let table = |text: &str| toml::from_str::<toml::Table>(text).map_err(|e| toml_error(&path, text, &e));
+        let table = |text: &str| {
+            toml::from_str::<toml::Table>(text).map_err(|e| toml_error(&path, text, &e))
+        };
         let mut merged = table(&text)?;
         overlay(&mut merged, table(&over)?);
         let merged = merged.to_string();

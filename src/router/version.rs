@@ -97,9 +97,6 @@ impl ServedVersion {
 
     /// A request that does not fit this version.
     pub fn invalid(&self, what: String) -> InferError {
-        InferError::Invalid(format!(
-            "{} version {}: {what}",
-            self.info.model, self.info.version
-        ))
+        InferError::Invalid(format!("{} version {}: {what}", self.info.model, self.info.version))
     }
 }

@@ -108,7 +108,9 @@ impl Response {
         let rows = self.outputs.first().map_or(0, Tensor::rows);
         let one = |row| match (answerer, self.placements.get(row)) {
             (_, Some(placement)) => answerer.answer(&self.outputs, row, top_k, placement),
-            (Answerer::Classifier(c), None) => c.rank(&self.outputs, row, top_k).map(Answer::Classes),
+            (Answerer::Classifier(c), None) => {
+                c.rank(&self.outputs, row, top_k).map(Answer::Classes)
+            }
             (Answerer::Detector(_), None) => Err(VisionError::Spec(
                 "boxes can only be given back for images that came encoded".to_owned(),
             )),

@@ -84,9 +84,7 @@ impl Metrics {
             Ok::<_, prometheus::Error>(family)
         };
         #[cfg(target_os = "linux")]
-        registry.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let metrics = Metrics {
             requests: counter(
                 "ocelli_requests_total",
@@ -111,15 +109,35 @@ impl Metrics {
             ],
             counters: [
                 counter("ocelli_rows_total", "Rows computed.", &BY_VERSION)?,
-                counter("ocelli_expired_total", "Queued work whose deadline passed before compute.", &BY_VERSION)?,
-                counter("ocelli_abandoned_total", "Queued work whose caller left before compute.", &BY_VERSION)?,
-                counter("ocelli_engine_panics_total", "Panics of the engine, caught.", &BY_VERSION)?,
+                counter(
+                    "ocelli_expired_total",
+                    "Queued work whose deadline passed before compute.",
+                    &BY_VERSION,
+                )?,
+                counter(
+                    "ocelli_abandoned_total",
+                    "Queued work whose caller left before compute.",
+                    &BY_VERSION,
+                )?,
+                counter(
+                    "ocelli_engine_panics_total",
+                    "Panics of the engine, caught.",
+                    &BY_VERSION,
+                )?,
             ],
             gauges: [
                 gauge("ocelli_queue_rows", "Rows that wait for compute.", &BY_VERSION)?,
-                gauge("ocelli_in_flight_requests", "Requests routed and not yet answered.", &BY_VERSION)?,
+                gauge(
+                    "ocelli_in_flight_requests",
+                    "Requests routed and not yet answered.",
+                    &BY_VERSION,
+                )?,
             ],
-            loaded_versions: gauge("ocelli_loaded_versions", "Versions loaded and warm.", &["model"])?,
+            loaded_versions: gauge(
+                "ocelli_loaded_versions",
+                "Versions loaded and warm.",
+                &["model"],
+            )?,
             unrouted: counter(
                 "ocelli_unrouted_requests_total",
                 "Requests that reached no version, by HTTP status.",

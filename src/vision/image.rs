@@ -95,6 +95,13 @@ impl ImagePipeline {
         (self.target.1 as usize, self.target.0 as usize)
     }
 
+    /// What `rows` photos would become, to warm a model up with.
+    pub fn zeros(&self, rows: usize) -> Option<Tensor> {
+        let mut shape = self.shape.clone();
+        shape[0] = rows;
+        Tensor::zeros(self.dtype, shape).ok()
+    }
+
     /// One photo as one row, shape `[1, …]`, and where in it the photo lies.
     pub fn run(
         &self,

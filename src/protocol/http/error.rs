@@ -17,8 +17,8 @@ impl<E: Into<InferError>> From<E> for HttpError {
 
 impl IntoResponse for HttpError {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.code().http())
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(self.0.code().http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if self.0.code() == Code::Internal {
             tracing::error!(error = %self.0, "request failed");
         }
@@ -40,7 +40,8 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     }
 }
 
-pub(super) fn raw_json(status: StatusCode, body: Vec<u8>) -> Response {
+/// A JSON answer that is written out already.
+pub fn raw_json(status: StatusCode, body: Vec<u8>) -> Response {
     let kind = HeaderValue::from_static("application/json");
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }

@@ -22,7 +22,7 @@ use crate::control::Publisher;
 use crate::service::InferenceService;
 use crate::telemetry::metrics::Metrics;
 
-pub use error::{HttpError, json};
+pub use error::{HttpError, json, raw_json};
 pub use request::{deadline_and_priority, read_body};
 pub use request_id::RequestId;
 

@@ -66,7 +66,11 @@ pub fn encode(
     }
 }
 
-fn predict(version: &ServedVersion, form: Form, outputs: &[Tensor]) -> Result<Response, InferError> {
+fn predict(
+    version: &ServedVersion,
+    form: Form,
+    outputs: &[Tensor],
+) -> Result<Response, InferError> {
     let names = version.signature().outputs.iter().map(|o| o.name.clone());
     let named: Vec<_> = names.zip(outputs.iter().cloned()).collect();
     let body = json::encode_predict(form, &named).map_err(|e| version.invalid(e.to_string()))?;
@@ -91,7 +95,8 @@ fn classify(
         .map(|answer| match answer {
             Answer::Classes(classes) => {
                 let named = classes.into_iter().map(|c| {
-                    let label = c.label.as_ref().map_or_else(|| c.index.to_string(), ToString::to_string);
+                    let label =
+                        c.label.as_ref().map_or_else(|| c.index.to_string(), ToString::to_string);
                     (label, c.score)
                 });
                 Ok(named.collect())

@@ -92,10 +92,12 @@ fn images(version: &ServedVersion, images: Vec<Bytes>) -> Result<Decoded, InferE
 }
 
 async fn parts(request: Request, body: Bytes) -> Result<Vec<Bytes>, InferError> {
-    let wrong = |e: &dyn std::fmt::Display| InferError::Invalid(format!("multipart/form-data: {e}"));
+    let wrong =
+        |e: &dyn std::fmt::Display| InferError::Invalid(format!("multipart/form-data: {e}"));
     let (head, _) = request.into_parts();
     let request = Request::from_parts(head, Body::from(body));
-    let mut form = Multipart::from_request(request, &()).await.map_err(|e| wrong(&e.body_text()))?;
+    let mut form =
+        Multipart::from_request(request, &()).await.map_err(|e| wrong(&e.body_text()))?;
     let mut images = Vec::new();
     while let Some(field) = form.next_field().await.map_err(|e| wrong(&e.body_text()))? {
         images.push(field.bytes().await.map_err(|e| wrong(&e.body_text()))?);

@@ -15,7 +15,9 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::InferError;
-use crate::protocol::http::{HttpError, Shared, deadline_and_priority, json as json_answer, read_body};
+use crate::protocol::http::{
+    HttpError, Shared, deadline_and_priority, json as json_answer, read_body,
+};
 use crate::service::{Request as InferRequest, Routed};
 use path::{Target, Verb};
 

@@ -120,17 +120,41 @@ mod tests {
         check(Method::GET, "/v1/models/m", Some(Target::Status(m(Selector::Traffic))));
         check(Method::GET, "/v1/models/m/versions/3", Some(Target::Status(m(v.clone()))));
         check(Method::GET, "/v1/models/m/metadata", Some(Target::Metadata(m(Selector::Traffic))));
-        check(Method::GET, "/v1/models/m/labels/stable/metadata", Some(Target::Metadata(m(l.clone()))));
-        check(Method::POST, "/v1/models/m:predict", Some(Target::Infer(m(Selector::Traffic), Verb::Predict)));
-        check(Method::POST, "/v1/models/m/versions/3:classify", Some(Target::Infer(m(v), Verb::Classify)));
-        check(Method::POST, "/v1/models/m/labels/stable:Regress", Some(Target::Infer(m(l), Verb::Regress)));
+        check(
+            Method::GET,
+            "/v1/models/m/labels/stable/metadata",
+            Some(Target::Metadata(m(l.clone()))),
+        );
+        check(
+            Method::POST,
+            "/v1/models/m:predict",
+            Some(Target::Infer(m(Selector::Traffic), Verb::Predict)),
+        );
+        check(
+            Method::POST,
+            "/v1/models/m/versions/3:classify",
+            Some(Target::Infer(m(v), Verb::Classify)),
+        );
+        check(
+            Method::POST,
+            "/v1/models/m/labels/stable:Regress",
+            Some(Target::Infer(m(l), Verb::Regress)),
+        );
         let spaced = spec("a b", Selector::Traffic);
         check(Method::GET, "/v1/models/a%20b", Some(Target::Status(spaced)));
     }
 
     #[test]
     fn refuses_the_rest() {
-        for path in ["m:explain", "m/versions/x:predict", "m/versions/-1:predict", ":predict", "m", "m/n:predict", "%ff:predict"] {
+        for path in [
+            "m:explain",
+            "m/versions/x:predict",
+            "m/versions/-1:predict",
+            ":predict",
+            "m",
+            "m/n:predict",
+            "%ff:predict",
+        ] {
             check(Method::POST, &format!("/v1/models/{path}"), None);
         }
         check(Method::DELETE, "/v1/models/m", None);

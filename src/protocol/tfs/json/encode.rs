@@ -1,9 +1,8 @@
 //! Outputs into answer bodies.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
 
 use super::{Form, JsonError};
 use crate::tensor::{DType, Tensor};
@@ -149,14 +148,14 @@ impl<'a> Cursor<'a> {
                 float(out, f64::from(v), v);
             }
             DType::Bool => out.extend_from_slice(if data[at] == 0 { b"false" } else { b"true" }),
-            DType::U8 => int(out, read!(u8)),
-            DType::U16 => int(out, read!(u16)),
-            DType::U32 => int(out, read!(u32)),
-            DType::U64 => int(out, read!(u64)),
-            DType::I8 => int(out, read!(i8)),
-            DType::I16 => int(out, read!(i16)),
-            DType::I32 => int(out, read!(i32)),
-            DType::I64 => int(out, read!(i64)),
+            DType::U8 => number(out, read!(u8)),
+            DType::U16 => number(out, read!(u16)),
+            DType::U32 => number(out, read!(u32)),
+            DType::U64 => number(out, read!(u64)),
+            DType::I8 => number(out, read!(i8)),
+            DType::I16 => number(out, read!(i16)),
+            DType::I32 => number(out, read!(i32)),
+            DType::I64 => number(out, read!(i64)),
             DType::Bytes => self.bytes(out),
         }
     }
@@ -186,20 +185,20 @@ fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut f: impl FnMut(
     }
 }
 
-fn int(out: &mut Vec<u8>, value: impl std::fmt::Display) {
-    // Writing to a Vec can't fail.
-    let _ = write!(out, "{value}");
+/// The shortest text that reads back as the same value; whole floats keep a `.0`.
+fn number(out: &mut Vec<u8>, value: impl Serialize) {
+    // A number always serialises.
+    let _ = serde_json::to_writer(out, &value);
 }
 
-/// The shortest text that reads back as the same value; whole numbers keep a `.0`.
-fn float(out: &mut Vec<u8>, wide: f64, value: impl std::fmt::Debug) {
+/// `wide` is `value`; JSON has no word for what is not finite.
+fn float(out: &mut Vec<u8>, wide: f64, value: impl Serialize) {
     if wide.is_nan() {
         out.extend_from_slice(b"NaN");
     } else if wide.is_infinite() {
         out.extend_from_slice(if wide > 0.0 { b"Infinity" } else { b"-Infinity" });
     } else {
-        // `Debug` of a float is its shortest form, with a point or an exponent.
-        let _ = write!(out, "{value:?}");
+        number(out, value);
     }
 }
 
@@ -226,13 +225,13 @@ mod tests {
     #[test]
     fn a_single_output_drops_its_name_and_several_keep_theirs() {
         let t = f32s(&[2, 2], &[1., 0.5, -2.25, 1e30]);
-        check(Form::Row, &[("a", t.clone())], r#"{"predictions": [[1.0, 0.5], [-2.25, 1e30]]}"#);
-        check(Form::Columnar, &[("a", t.clone())], r#"{"outputs": [[1.0, 0.5], [-2.25, 1e30]]}"#);
+        check(Form::Row, &[("a", t.clone())], r#"{"predictions": [[1.0, 0.5], [-2.25, 1e+30]]}"#);
+        check(Form::Columnar, &[("a", t.clone())], r#"{"outputs": [[1.0, 0.5], [-2.25, 1e+30]]}"#);
         let n = f32s(&[2], &[7., 8.]);
         check(
             Form::Row,
             &[("a", t), ("n", n)],
-            r#"{"predictions": [{"a": [1.0, 0.5], "n": 7.0}, {"a": [-2.25, 1e30], "n": 8.0}]}"#,
+            r#"{"predictions": [{"a": [1.0, 0.5], "n": 7.0}, {"a": [-2.25, 1e+30], "n": 8.0}]}"#,
         );
     }
 
@@ -243,12 +242,17 @@ mod tests {
         let strings = Bytes::from_static(b"\x02\0\0\0h\"\x01\0\0\0\xff");
         let t = Tensor::new(DType::Bytes, vec![2], strings).unwrap();
         check(Form::Row, &[("s", t.clone())], r#"{"predictions": ["h\"", {"b64": "/w=="}]}"#);
-        check(Form::Row, &[("s_bytes", t)], r#"{"predictions": [{"b64": "aCI="}, {"b64": "/w=="}]}"#);
+        check(
+            Form::Row,
+            &[("s_bytes", t)],
+            r#"{"predictions": [{"b64": "aCI="}, {"b64": "/w=="}]}"#,
+        );
     }
 
     #[test]
     fn outputs_without_common_rows_are_told_to_ask_by_columns() {
-        let outputs = [("a".to_owned(), f32s(&[2], &[1., 2.])), ("b".to_owned(), f32s(&[1], &[1.]))];
+        let outputs =
+            [("a".to_owned(), f32s(&[2], &[1., 2.])), ("b".to_owned(), f32s(&[1], &[1.]))];
         let error = encode_predict(Form::Row, &outputs).unwrap_err().to_string();
         assert!(error.starts_with("Tensor name: b has inconsistent batch size: 1 expecting: 2"));
     }

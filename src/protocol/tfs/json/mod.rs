@@ -5,7 +5,9 @@
 //! `Infinity` and `-Infinity` are numbers, as they are there.
 
 mod collect;
+mod element;
 mod encode;
+mod fault;
 mod parse;
 
 pub use encode::{encode_classify, encode_predict, encode_regress};

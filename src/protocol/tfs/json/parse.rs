@@ -2,7 +2,9 @@
 
 use jiter::{Jiter, Peek};
 
-use super::collect::{Collector, syntax};
+use super::collect::{Collector, Place};
+use super::element::kind;
+use super::fault::Fault;
 use super::{Form, JsonError, PredictRequest};
 use crate::engine::TensorSpec;
 
@@ -13,26 +15,20 @@ pub fn parse_predict(
     image: Option<&str>,
 ) -> Result<PredictRequest, JsonError> {
     let parser = Parser { inputs, image, body };
-    parser.document(|parser, json, key| match key {
-        "instances" => parser.rows(json, "instances").map(|c| Some((Form::Row, c))),
-        "inputs" => parser.columns(json).map(|c| Some((Form::Columnar, c))),
-        _ => Ok(None),
-    })
+    let mut json = Jiter::new(body).with_allow_inf_nan();
+    parser.predict(&mut json).map_err(|fault| fault.locate(&json))
 }
 
-/// Reads the body of `:classify` and `:regress`: `examples` are rows of named features. A
-/// `context` would hold features common to all examples; image models have none.
+/// Reads the body of `:classify` and `:regress`: `examples` are rows of named features, and the
+/// features of `context` go for each example that does not have its own.
 pub fn parse_examples(
     body: &[u8],
     inputs: &[TensorSpec],
     image: Option<&str>,
 ) -> Result<PredictRequest, JsonError> {
     let parser = Parser { inputs, image, body };
-    parser.document(|parser, json, key| match key {
-        "examples" => parser.rows(json, "examples").map(|c| Some((Form::Row, c))),
-        "context" => Err(JsonError("`context` is not supported: put every feature in `examples`".into())),
-        _ => Ok(None),
-    })
+    let mut json = Jiter::new(body).with_allow_inf_nan();
+    parser.classify(&mut json).map_err(|fault| fault.locate(&json))
 }
 
 struct Parser<'a> {
@@ -41,85 +37,103 @@ struct Parser<'a> {
     body: &'a [u8],
 }
 
-type Found<'a> = Option<(Form, Vec<Collector<'a>>)>;
+/// How a list of rows is to be read.
+struct Rows<'j> {
+    key: &'static str,
+    /// Whether a row may be the bare value of the only input.
+    bare: bool,
+    /// By input: where the value stands that goes for rows without one.
+    defaults: Vec<Option<Jiter<'j>>>,
+}
 
 impl<'a> Parser<'a> {
-    fn document(
-        &self,
-        known: impl Fn(&Self, &mut Jiter<'_>, &str) -> Result<Found<'a>, JsonError>,
-    ) -> Result<PredictRequest, JsonError> {
-        let mut json = Jiter::new(self.body).with_allow_inf_nan();
+    fn predict(&self, json: &mut Jiter<'a>) -> Result<PredictRequest, Fault> {
         let (mut signature_name, mut found) = (None, None);
-        let fail = |json: &Jiter<'_>, e: jiter::JiterError| syntax(json, &e);
-        let mut key = json.next_object().map(|k| k.map(str::to_owned));
-        loop {
-            let Some(name) = key.map_err(|e| fail(&json, e))? else { break };
-            if name == "signature_name" {
-                let text = json.next_str().map(str::to_owned).map_err(|e| fail(&json, e))?;
-                signature_name = Some(text);
-            } else if let Some(values) = known(self, &mut json, &name)? {
-                if found.replace(values).is_some() {
-                    return Err(JsonError("give one of `instances` and `inputs`, once".to_owned()));
-                }
-            } else {
-                // TensorFlow Serving passes over what it does not know.
-                json.next_skip().map_err(|e| fail(&json, e))?;
+        let mut key = json.next_object()?.map(str::to_owned);
+        while let Some(name) = key {
+            if found.is_some() && matches!(name.as_str(), "instances" | "inputs") {
+                return Err(Fault::new("Give one of 'inputs' and 'instances', once"));
             }
-            key = json.next_key().map(|k| k.map(str::to_owned));
+            match name.as_str() {
+                "signature_name" => signature_name = Some(json.next_str()?.to_owned()),
+                "instances" => {
+                    let defaults = vec![None; self.inputs.len()];
+                    let rows = Rows { key: "instances", bare: true, defaults };
+                    found = Some((Form::Row, self.rows(json, &rows)?));
+                }
+                "inputs" => found = Some((Form::Columnar, self.columns(json)?)),
+                // TensorFlow Serving passes over what it does not know.
+                _ => json.next_skip()?,
+            }
+            key = json.next_key()?.map(str::to_owned);
         }
-        json.finish().map_err(|e| fail(&json, e))?;
+        json.finish()?;
         let (form, collectors) =
-            found.ok_or_else(|| JsonError("Missing 'inputs' or 'instances' key".to_owned()))?;
-        let named = |c: Collector<'_>| Ok((c.spec.name.clone(), c.finish()?));
-        let inputs = collectors.into_iter().map(named).collect::<Result<_, _>>()?;
-        Ok(PredictRequest { signature_name, form, inputs })
+            found.ok_or_else(|| Fault::new("Missing 'inputs' or 'instances' key"))?;
+        request(signature_name, form, collectors)
     }
 
-    fn collectors(&self) -> Vec<Collector<'a>> {
-        let share = self.body.len() / self.inputs.len().max(1);
-        let one = |spec: &'a TensorSpec| Collector::new(spec, self.image == Some(&spec.name), share);
-        self.inputs.iter().map(one).collect()
-    }
-
-    fn index(&self, name: &str) -> Result<usize, JsonError> {
-        let found = self.inputs.iter().position(|i| i.name == name);
-        found.ok_or_else(|| JsonError(format!("no input `{name}`; inputs: {}", self.names())))
-    }
-
-    fn names(&self) -> String {
-        self.inputs.iter().map(|i| i.name.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
-    fn only(&self) -> Result<(), JsonError> {
-        match self.inputs {
-            [_] => Ok(()),
-            _ => Err(JsonError(format!("name the inputs: {}", self.names()))),
+    /// The context may follow the examples that need it, so these are gone back to.
+    fn classify(&self, json: &mut Jiter<'a>) -> Result<PredictRequest, Fault> {
+        let (mut signature_name, mut examples) = (None, None);
+        let mut defaults = vec![None; self.inputs.len()];
+        let mut key = json.next_object()?.map(str::to_owned);
+        while let Some(name) = key {
+            match name.as_str() {
+                "signature_name" => signature_name = Some(json.next_str()?.to_owned()),
+                "examples" => {
+                    if examples.replace(json.clone()).is_some() {
+                        return Err(Fault::new("Give 'examples' once"));
+                    }
+                    json.next_skip()?;
+                }
+                "context" => {
+                    let mut feature = self.input(json.next_object()?)?;
+                    while let Some(at) = feature {
+                        defaults[at] = Some(json.clone());
+                        json.next_skip()?;
+                        feature = self.input(json.next_key()?)?;
+                    }
+                }
+                _ => json.next_skip()?,
+            }
+            key = json.next_key()?.map(str::to_owned);
         }
+        json.finish()?;
+        *json = examples.ok_or_else(|| Fault::new("Missing 'examples' key"))?;
+        let rows = Rows { key: "examples", bare: false, defaults };
+        let collectors = self.rows(json, &rows)?;
+        request(signature_name, Form::Row, collectors)
     }
 
     /// A list of rows: each the value of the only input, or an object of named values.
-    fn rows(&self, json: &mut Jiter<'_>, key: &str) -> Result<Vec<Collector<'a>>, JsonError> {
-        let mut all = self.collectors();
+    fn rows(&self, json: &mut Jiter<'a>, how: &Rows<'a>) -> Result<Vec<Collector<'a>>, Fault> {
+        let key = how.key;
+        if json.peek()? != Peek::Array {
+            return Err(Fault::new(format!("Expecting '{key}' value to be an list/array")));
+        }
+        let mut all = self.collectors(Place { root: key, rows: true });
         let mut seen = vec![0usize; all.len()];
         let mut rows = 0;
-        if json.peek().map_err(|e| syntax(json, &e))? != Peek::Array {
-            return Err(JsonError(format!("Expecting '{key}' value to be an list/array")));
-        }
-        let mut next = json.known_array().map_err(|e| syntax(json, &e))?;
+        let mut named = None;
+        let mut next = json.known_array()?;
         while let Some(peek) = next {
             all.iter_mut().for_each(|c| c.row(rows));
-            if peek == Peek::Object && !is_b64(json, self.body) {
-                self.named_row(json, &mut all, &mut seen, rows)?;
+            let is_named = !how.bare || (peek == Peek::Object && !self.is_base64(json));
+            if *named.get_or_insert(is_named) != is_named {
+                let message = "rows are all objects of named values, or none is";
+                return Err(Fault::new(format!("{key}[{rows}]: {message}")));
+            }
+            if is_named {
+                self.named_row(json, &mut all, &mut seen, (how, rows))?;
             } else {
-                self.only()?;
-                all[0].value(json, peek, 1)?;
-                seen[0] += 1;
+                self.only(key, &mut all)?.value(json, peek, 1)?;
             }
             rows += 1;
-            next = json.array_step().map_err(|e| syntax(json, &e))?;
+            next = json.array_step()?;
         }
         if rows == 0 {
-            return Err(JsonError(format!("'{key}' value is an empty array")));
+            return Err(Fault::new(format!("'{key}' value is an empty array")));
         }
         all.iter_mut().for_each(|c| c.rows(rows));
         Ok(all)
@@ -127,61 +141,120 @@ impl<'a> Parser<'a> {
 
     fn named_row(
         &self,
-        json: &mut Jiter<'_>,
+        json: &mut Jiter<'a>,
         all: &mut [Collector<'a>],
         seen: &mut [usize],
-        row: usize,
-    ) -> Result<(), JsonError> {
-        let mut key = json.known_object().map(|k| k.map(str::to_owned));
-        loop {
-            let Some(name) = key.map_err(|e| syntax(json, &e))? else { break };
-            let at = self.index(&name)?;
+        (how, row): (&Rows<'a>, usize),
+    ) -> Result<(), Fault> {
+        let peek = json.peek()?;
+        if peek != Peek::Object {
+            let (key, got) = (how.key, kind(peek));
+            let message = "expected an object of named values";
+            return Err(Fault::new(format!("{key}[{row}]: {message}, got {got}")));
+        }
+        let mut input = self.input(json.known_object()?)?;
+        while let Some(at) = input {
             if seen[at] != row {
-                return Err(JsonError(format!("row {row}: `{name}` is there twice, or missing before")));
+                let name = &self.inputs[at].name;
+                return Err(Fault::new(format!("{}[{row}]: `{name}` is there twice", how.key)));
             }
             seen[at] += 1;
-            let peek = json.peek().map_err(|e| syntax(json, &e))?;
+            all[at].named = true;
+            let peek = json.peek()?;
             all[at].value(json, peek, 1)?;
-            key = json.next_key().map(|k| k.map(str::to_owned));
+            input = self.input(json.next_key()?)?;
         }
-        match seen.iter().position(|n| *n != row + 1) {
-            None => Ok(()),
-            Some(at) => Err(JsonError(format!("row {row} lacks `{}`", self.inputs[at].name))),
+        for ((collector, seen), default) in all.iter_mut().zip(seen).zip(&how.defaults) {
+            if *seen > row {
+                continue;
+            }
+            let Some(mut default) = default.clone() else {
+                let (key, name) = (how.key, &collector.spec.name);
+                return Err(Fault::new(format!("{key}[{row}]: input `{name}` is missing")));
+            };
+            *seen += 1;
+            collector.named = true;
+            let peek = default.peek()?;
+            collector.value(&mut default, peek, 1)?;
         }
+        Ok(())
     }
 
     /// The value of the only input, or an object of named values.
-    fn columns(&self, json: &mut Jiter<'_>) -> Result<Vec<Collector<'a>>, JsonError> {
-        let mut all = self.collectors();
-        let peek = json.peek().map_err(|e| syntax(json, &e))?;
-        if peek != Peek::Object || is_b64(json, self.body) {
-            self.only()?;
-            all[0].value(json, peek, 0)?;
+    fn columns(&self, json: &mut Jiter<'a>) -> Result<Vec<Collector<'a>>, Fault> {
+        let key = "inputs";
+        let mut all = self.collectors(Place { root: key, rows: false });
+        let peek = json.peek()?;
+        if peek != Peek::Object || self.is_base64(json) {
+            self.only(key, &mut all)?.value(json, peek, 0)?;
             return Ok(all);
         }
-        let mut key = json.known_object().map(|k| k.map(str::to_owned));
-        loop {
-            let Some(name) = key.map_err(|e| syntax(json, &e))? else { break };
-            let at = self.index(&name)?;
+        let mut input = self.input(json.known_object()?)?;
+        while let Some(at) = input {
             if !all[at].is_empty() {
-                return Err(JsonError(format!("`{name}` is there twice")));
+                let name = &self.inputs[at].name;
+                return Err(Fault::new(format!("{key}: `{name}` is there twice")));
             }
-            let peek = json.peek().map_err(|e| syntax(json, &e))?;
+            all[at].named = true;
+            let peek = json.peek()?;
             all[at].value(json, peek, 0)?;
-            key = json.next_key().map(|k| k.map(str::to_owned));
+            input = self.input(json.next_key()?)?;
         }
         match all.iter().find(|c| c.is_empty()) {
             None => Ok(all),
-            Some(missing) => Err(JsonError(format!("input `{}` is missing", missing.spec.name))),
+            Some(missing) => {
+                Err(Fault::new(format!("{key}: input `{}` is missing", missing.spec.name)))
+            }
         }
+    }
+
+    fn collectors(&self, place: Place) -> Vec<Collector<'a>> {
+        let share = self.body.len() / self.inputs.len().max(1);
+        let takes_images = |spec: &TensorSpec| self.image == Some(&spec.name);
+        let one = |spec: &'a TensorSpec| Collector::new(spec, place, takes_images(spec), share);
+        self.inputs.iter().map(one).collect()
+    }
+
+    /// Which input a key names; `None` at the object's end.
+    fn input(&self, key: Option<&str>) -> Result<Option<usize>, Fault> {
+        let Some(key) = key else { return Ok(None) };
+        match self.inputs.iter().position(|i| i.name == key) {
+            Some(at) => Ok(Some(at)),
+            None => Err(Fault::new(format!("no input `{key}`; the inputs are {}", self.names()))),
+        }
+    }
+
+    fn only<'c>(
+        &self,
+        key: &str,
+        all: &'c mut [Collector<'a>],
+    ) -> Result<&'c mut Collector<'a>, Fault> {
+        match all {
+            [only] => Ok(only),
+            _ => Err(Fault::new(format!("{key}: name the inputs, which are {}", self.names()))),
+        }
+    }
+
+    fn names(&self) -> String {
+        self.inputs.iter().map(|i| format!("`{}`", i.name)).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether the object that starts here is `{"b64": …`, and `b64` is no input.
+    fn is_base64(&self, json: &Jiter<'_>) -> bool {
+        let rest = self.body.get(json.current_index()..).unwrap_or_default().trim_ascii_start();
+        let rest = rest.strip_prefix(b"{").unwrap_or(rest).trim_ascii_start();
+        rest.starts_with(b"\"b64\"") && self.inputs.iter().all(|i| i.name != "b64")
     }
 }
 
-/// Whether the object that starts here is `{"b64": …`.
-fn is_b64(json: &Jiter<'_>, body: &[u8]) -> bool {
-    let rest = body.get(json.current_index()..).unwrap_or_default().trim_ascii_start();
-    let rest = rest.strip_prefix(b"{").unwrap_or(rest).trim_ascii_start();
-    rest.starts_with(b"\"b64\"")
+fn request(
+    signature_name: Option<String>,
+    form: Form,
+    collectors: Vec<Collector<'_>>,
+) -> Result<PredictRequest, Fault> {
+    let named = |c: Collector<'_>| Ok((c.spec.name.clone(), c.finish()?));
+    let inputs = collectors.into_iter().map(named).collect::<Result<_, Fault>>()?;
+    Ok(PredictRequest { signature_name, form, inputs })
 }
 
 #[cfg(test)]

@@ -1,0 +1,127 @@
+//! `ocelli bench`: the raw engine in-process, the limit that served figures are held against.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Failure, print, version_dir};
+use crate::engine::{self, Batch, BatchMode};
+use crate::repository::load::{self, LoadedVersion};
+use crate::tensor::Tensor;
+
+#[derive(clap::Args)]
+pub struct BenchArgs {
+    /// A model directory (its newest version) or a version directory
+    model: PathBuf,
+    /// Rows of a batch
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    /// Batches that run at once. 0 takes one for each CPU
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+    /// Threads of the engine within one batch
+    #[arg(long, default_value_t = 1)]
+    intra_op: usize,
+    /// How long to measure
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let (model_dir, dir) = version_dir(&args.model)?;
+    let started = Instant::now();
+    let version = load::load(&model_dir, &dir, None, args.intra_op)
+        .map_err(|e| format!("{}: {e}", dir.display()))?;
+    let load_seconds = started.elapsed().as_secs_f64();
+    let rows = match version.model.signature().batch_mode {
+        BatchMode::Fixed(n) => n,
+        BatchMode::Rows | BatchMode::Whole => args.batch.max(1),
+    };
+    let inputs = load::zeros(&version, rows)
+        .ok_or("the model's inputs have dimensions of any length; declare [input] size")?;
+    let threads = match args.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    if std::io::stderr().is_terminal() {
+        eprintln!("warming up, then measuring for {} s …", args.seconds);
+    }
+    let latencies = measure(&version, &inputs, threads, args.seconds)?;
+    report(args, &version, rows, threads, load_seconds, latencies)
+}
+
+/// Seconds each run took, on all threads, after a warm-up that does not count.
+fn measure(
+    version: &LoadedVersion,
+    inputs: &[Tensor],
+    threads: usize,
+    seconds: f64,
+) -> Result<Vec<f64>, Failure> {
+    let seconds = Duration::try_from_secs_f64(seconds)?;
+    let once = || {
+        let start = Instant::now();
+        engine::run(version.engine, version.model.as_ref(), &Batch::of(inputs))?;
+        Ok::<f64, engine::EngineError>(start.elapsed().as_secs_f64())
+    };
+    once()?;
+    let all = std::thread::scope(|scope| {
+        let worker = || {
+            once()?;
+            let end = Instant::now() + seconds;
+            let mut took = Vec::new();
+            while Instant::now() < end {
+                took.push(once()?);
+            }
+            Ok::<_, engine::EngineError>(took)
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+    });
+    let mut latencies = Vec::new();
+    for joined in all {
+        latencies.extend(joined.map_err(|_| "a measuring thread panicked")??);
+    }
+    Ok(latencies)
+}
+
+fn report(
+    args: &BenchArgs,
+    version: &LoadedVersion,
+    rows: usize,
+    threads: usize,
+    load_seconds: f64,
+    mut latencies: Vec<f64>,
+) -> Result<(), Failure> {
+    latencies.sort_by(f64::total_cmp);
+    let quantile = |q: f64| {
+        let last = latencies.len().saturating_sub(1);
+        latencies.get((q * last as f64).round() as usize).map_or(f64::NAN, |s| s * 1e3)
+    };
+    let mean = latencies.iter().sum::<f64>() / latencies.len().max(1) as f64;
+    // Every thread runs without a pause, so its rate is one over its mean time.
+    let rate = threads as f64 * rows as f64 / mean;
+    if args.json {
+        let told = json!({
+            "engine": version.engine, "batch": rows, "threads": threads,
+            "intra_op": args.intra_op, "runs": latencies.len(), "load_seconds": load_seconds,
+            "rows_per_second": rate, "p50_ms": quantile(0.5), "p99_ms": quantile(0.99),
+            "mean_ms": mean * 1e3,
+        });
+        return print(&format!("{told:#}\n"));
+    }
+    print(&format!(
+        "engine {}, batch {rows}, {threads} threads × {} intra-op, loaded in {load_seconds:.2} s\n\
+         {rate:.1} rows/s   p50 {:.2} ms   p99 {:.2} ms   mean {:.2} ms   ({} runs)\n",
+        version.engine,
+        args.intra_op,
+        quantile(0.5),
+        quantile(0.99),
+        mean * 1e3,
+        latencies.len()
+    ))
+}
