@@ -1,1 +1,157 @@
+//! Drives the real binary over real sockets with the real demo model.
 
+mod support;
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use support::{BINARY, MODELS, Server, photo};
+
+const PREDICT: &str = "/v1/models/efficientnet_lite0:predict";
+
+/// What the command line says of a photo: the reference that the server is held against.
+fn reference(name: &str) -> Value {
+    let model = format!("{MODELS}/efficientnet_lite0");
+    let image = format!("{MODELS}/photos/{name}");
+    let out =
+        Command::new(BINARY).args(["predict", &model, &image, "--json", "--tensors"]).output();
+    serde_json::from_slice::<Value>(&out.unwrap().stdout).unwrap()[0].take()
+}
+
+fn labels(answer: &Value) -> Vec<String> {
+    let classes = answer.as_array().unwrap().iter();
+    classes.map(|c| c["label"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_photo_gets_its_labels_by_every_way_in() {
+    let server = Server::start(MODELS);
+    let expected = reference("chelsea.jpg");
+    assert_eq!(
+        labels(&expected["predictions"])[..3],
+        ["tiger cat", "Egyptian cat", "tabby, tabby cat"]
+    );
+    let bytes = photo("chelsea.jpg");
+    // As `curl --data-binary` sends it, and as it should be sent.
+    for kind in ["application/x-www-form-urlencoded", "image/jpeg"] {
+        let (status, body) = server.post(PREDICT, kind, &bytes);
+        assert_eq!((status, &body["predictions"][0]), (200, &expected["predictions"]));
+    }
+    use base64::Engine as _;
+    let b64 = base64::engine::general_purpose::STANDARD.encode(&bytes);
+    let request = json!({ "instances": [{ "b64": b64 }, { "b64": b64 }] }).to_string();
+    let (status, body) = server.post(PREDICT, "application/json", request.as_bytes());
+    assert_eq!((status, &body["predictions"][1]), (200, &expected["predictions"]));
+    let mut form =
+        b"--x\r\ncontent-disposition: form-data; name=\"f\"; filename=\"a.jpg\"\r\n\r\n".to_vec();
+    form.extend_from_slice(&bytes);
+    form.extend_from_slice(b"\r\n--x--\r\n");
+    let (status, body) = server.post(PREDICT, "multipart/form-data; boundary=x", &form);
+    assert_eq!((status, &body["predictions"][0]), (200, &expected["predictions"]));
+}
+
+#[test]
+fn the_same_pixels_give_the_same_logits_as_the_engine_alone() {
+    let server = Server::start(MODELS);
+    let expected = reference("coffee.jpg");
+    let (status, body) =
+        server.post(&format!("{PREDICT}?output=tensors"), "image/jpeg", &photo("coffee.jpg"));
+    assert_eq!(status, 200);
+    let floats = |v: &Value| -> Vec<f32> {
+        v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+    };
+    let logits = floats(&expected["outputs"][0]);
+    assert_eq!(floats(&body["predictions"][0]), logits);
+    // The pixels as JSON numbers, in a batch larger than max_batch: split and rejoined.
+    let pixels = floats(&expected["pixels"]);
+    let image: Vec<Vec<&[f32]>> =
+        pixels.chunks(224 * 224).map(|c| c.chunks(224).collect()).collect();
+    let request = json!({ "inputs": vec![&image; 9] }).to_string();
+    let (status, body) = server.post(PREDICT, "application/json", request.as_bytes());
+    assert_eq!(status, 200, "{body}");
+    let rows = body["outputs"].as_array().unwrap();
+    assert_eq!(rows.len(), 9);
+    rows.iter().for_each(|row| assert_eq!(floats(row), logits));
+}
+
+#[test]
+fn replies_are_never_swapped() {
+    let server = Server::start(MODELS);
+    let names = ["chelsea.jpg", "coffee.jpg"];
+    let expected = names.map(|n| reference(n)["predictions"].clone());
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let (server, expected) = (&server, &expected);
+            scope.spawn(move || {
+                for i in 0..12 {
+                    let which = (worker + i) % 2;
+                    let (status, body) = server.post(PREDICT, "image/jpeg", &photo(names[which]));
+                    assert_eq!((status, &body["predictions"][0]), (200, &expected[which]));
+                }
+            });
+        }
+    });
+    let metrics = server.text("/metrics");
+    let line = "ocelli_requests_total{code=\"200\",model=\"efficientnet_lite0\",version=\"1\"} 96";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[test]
+fn faults_are_told_with_their_own_status() {
+    let server = Server::start(MODELS);
+    let check = |path: &str, kind: &str, body: &[u8], status: u16, says: &str| {
+        let (got, answer) = server.post(path, kind, body);
+        let error = answer["error"].as_str().unwrap_or_default();
+        assert!(got == status && error.contains(says), "{path}: {got} {answer}");
+    };
+    let photo = photo("chelsea.jpg");
+    let json = "application/json";
+    check("/v1/models/nope:predict", json, b"{}", 404, "Latest(nope)");
+    check("/v1/models/efficientnet_lite0/versions/9:predict", json, b"{}", 404, "Specific");
+    check("/v1/models/efficientnet_lite0/labels/x:predict", json, b"{}", 400, "label");
+    check("/v1/models/efficientnet_lite0:explain", json, b"{}", 400, "Malformed request: POST");
+    check(PREDICT, json, b"{}", 400, "Missing 'inputs' or 'instances' key");
+    check(PREDICT, json, b"{\"instances\": [", 400, "JSON");
+    check(PREDICT, json, b"{\"instances\": [[1, 2]]}", 400, "takes");
+    check(PREDICT, "image/jpeg", &photo[..photo.len() / 2], 400, "image 0");
+    check(PREDICT, "image/jpeg", b"not an image at all", 400, "image 0");
+    check(PREDICT, "video/mp4", &photo, 415, "content-type");
+}
+
+#[test]
+fn a_broken_version_leaves_the_old_one_serving_and_traffic_rolls_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = dir.path().join("m");
+    let put = |version: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(model.join(version)).unwrap();
+        std::fs::write(model.join(version).join("model.onnx"), bytes).unwrap();
+    };
+    let demo = format!("{MODELS}/efficientnet_lite0");
+    for file in ["model.toml", "labels.txt"] {
+        std::fs::create_dir_all(&model).unwrap();
+        std::fs::copy(format!("{demo}/{file}"), model.join(file)).unwrap();
+    }
+    let onnx = std::fs::read(format!("{demo}/1/model.onnx")).unwrap();
+    put("1", &onnx);
+    let server = Server::start(dir.path().to_str().unwrap());
+    let version = |path: &str| server.version_of(path, &photo("coffee.jpg"));
+    assert_eq!(version("/v1/models/m:predict"), "1");
+
+    put("2", &onnx[..onnx.len() / 2]);
+    server.wait_for("/v1/models/m", |status| status.contains("\"END\""));
+    assert!(server.text("/v1/models/m").contains("can't load the model"));
+    assert_eq!(version("/v1/models/m:predict"), "1");
+
+    put("2", &onnx);
+    server.wait_for("/v1/models/m/versions/2", |status| status.contains("AVAILABLE"));
+    assert_eq!(version("/v1/models/m:predict"), "2");
+    assert_eq!(version("/v1/models/m/versions/1:predict"), "1");
+
+    server.traffic(&["rollback", "m"]).unwrap();
+    assert_eq!(version("/v1/models/m:predict"), "1");
+    server.traffic(&["set", "m", "1=1", "2=1"]).unwrap();
+    let seen: std::collections::BTreeSet<_> =
+        (0..40).map(|_| version("/v1/models/m:predict")).collect();
+    assert_eq!(seen.len(), 2);
+    assert!(server.traffic(&["set", "m", "7=1"]).unwrap_err().contains("not loaded"));
+}

@@ -1,0 +1,101 @@
+//! A server of the built binary on ports of its own, killed with its test.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_ocelli");
+pub const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+
+pub struct Server {
+    child: Child,
+    rest: String,
+    admin: String,
+}
+
+pub fn photo(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{MODELS}/photos/{name}")).unwrap()
+}
+
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder().http_status_as_error(false);
+    config.timeout_global(Some(Duration::from_secs(60))).build().into()
+}
+
+impl Server {
+    /// Starts a server on ports the kernel chooses, and waits until it is ready.
+    pub fn start(models: &str) -> Server {
+        let any = "127.0.0.1:0";
+        let mut child = Command::new(BINARY)
+            .args(["serve", "--models", models, "--rest-addr", any, "--admin-addr", any])
+            .args(["--settle-ms=300", "--poll-ms=100", "--log-format=json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (mut rest, mut admin) = (String::new(), String::new());
+        for line in lines.by_ref() {
+            let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+            if line["message"] == "serving" {
+                rest = format!("http://{}", line["rest"].as_str().unwrap());
+                admin = format!("http://{}", line["admin"].as_str().unwrap());
+            }
+            if line["message"] == "ready" {
+                break;
+            }
+        }
+        assert!(!rest.is_empty(), "the server did not start");
+        // The pipe must not fill up.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { child, rest, admin }
+    }
+
+    pub fn post(&self, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+        let request = agent().post(format!("{}{path}", self.rest)).header("content-type", kind);
+        let mut response = request.send(body).unwrap();
+        assert!(response.headers().contains_key("x-request-id"));
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(1 << 30).read_to_string().unwrap();
+        (status, serde_json::from_str(&text).unwrap())
+    }
+
+    /// The version that answered an image.
+    pub fn version_of(&self, path: &str, image: &[u8]) -> String {
+        let request =
+            agent().post(format!("{}{path}", self.rest)).header("content-type", "image/jpeg");
+        let response = request.send(image).unwrap();
+        assert_eq!(response.status(), 200);
+        response.headers()["x-ocelli-model-version"].to_str().unwrap().to_owned()
+    }
+
+    pub fn text(&self, path: &str) -> String {
+        let mut response = agent().get(format!("{}{path}", self.rest)).call().unwrap();
+        response.body_mut().read_to_string().unwrap()
+    }
+
+    pub fn wait_for(&self, path: &str, done: impl Fn(&str) -> bool) {
+        let start = Instant::now();
+        while !done(&self.text(path)) {
+            assert!(start.elapsed() < Duration::from_secs(60), "{path}: {}", self.text(path));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// `ocelli traffic`; its error is what it printed.
+    pub fn traffic(&self, args: &[&str]) -> Result<String, String> {
+        let out =
+            Command::new(BINARY).args(["traffic", "--admin", &self.admin]).args(args).output();
+        let out = out.unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        if out.status.success() { Ok(text(out.stdout)) } else { Err(text(out.stderr)) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
