@@ -1,5 +1,8 @@
 //! Drives the real binary over real sockets with the real demo model.
 
+// Clippy sees tests in functions marked as such, and not in what they call.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 use std::process::Command;
