@@ -158,3 +158,45 @@ fn a_broken_version_leaves_the_old_one_serving_and_traffic_rolls_back() {
     assert_eq!(seen.len(), 2);
     assert!(server.traffic(&["set", "m", "7=1"]).unwrap_err().contains("not loaded"));
 }
+
+#[test]
+fn a_deadline_is_kept_even_when_the_engine_is_busy() {
+    let server = Server::start(MODELS);
+    // No run of the model ends within 5 ms.
+    let (status, _) = server.post_within(PREDICT, &photo("chelsea.jpg"), "5");
+    assert_eq!(status, 504);
+    let (status, _) = server.post_within(PREDICT, &photo("chelsea.jpg"), "soon");
+    assert_eq!(status, 400);
+}
+
+#[test]
+fn a_full_queue_refuses_at_once_and_says_when_to_come_back() {
+    let flags = ["--max-queue-rows=1", "--compute-threads=1", "--max-batch=1"];
+    let server = Server::start_with(MODELS, &flags);
+    let photo = photo("chelsea.jpg");
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let post = || scope.spawn(|| server.post_within(PREDICT, &photo, "30000"));
+        let posts: Vec<_> = (0..16).map(|_| post()).collect();
+        posts.into_iter().map(|p| p.join().unwrap()).collect()
+    });
+    assert!(answers.iter().any(|(status, _)| *status == 200), "{answers:?}");
+    let refused: Vec<_> = answers.iter().filter(|(status, _)| *status != 200).collect();
+    assert!(!refused.is_empty());
+    assert!(refused.iter().all(|(s, after)| *s == 503 && after.is_some()), "{answers:?}");
+    assert!(server.text("/metrics").contains("reason=\"queue_full\""));
+}
+
+#[test]
+fn an_accepted_request_is_answered_when_the_server_is_told_to_stop() {
+    let server = Server::start_with(MODELS, &["--lame-duck-ms=1500"]);
+    let photo = photo("chelsea.jpg");
+    std::thread::scope(|scope| {
+        let posts: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| server.post_within(PREDICT, &photo, "30000").0))
+            .collect();
+        server.terminate();
+        server.wait_for("/readyz", |text| text.contains("false"));
+        posts.into_iter().for_each(|p| assert_eq!(p.join().unwrap(), 200));
+    });
+    assert!(server.wait().success());
+}

@@ -27,10 +27,16 @@ fn agent() -> ureq::Agent {
 impl Server {
     /// Starts a server on ports the kernel chooses, and waits until it is ready.
     pub fn start(models: &str) -> Server {
+        Server::start_with(models, &[])
+    }
+
+    /// As [`Server::start`], with more flags.
+    pub fn start_with(models: &str, flags: &[&str]) -> Server {
         let any = "127.0.0.1:0";
         let mut child = Command::new(BINARY)
             .args(["serve", "--models", models, "--rest-addr", any, "--admin-addr", any])
             .args(["--settle-ms=300", "--poll-ms=100", "--log-format=json"])
+            .args(flags)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -68,6 +74,26 @@ impl Server {
         let response = request.send(image).unwrap();
         assert_eq!(response.status(), 200);
         response.headers()["x-ocelli-model-version"].to_str().unwrap().to_owned()
+    }
+
+    /// Status and Retry-After of an image that must be answered within `timeout_ms`.
+    pub fn post_within(&self, path: &str, image: &[u8], timeout_ms: &str) -> (u16, Option<String>) {
+        let request = agent().post(format!("{}{path}", self.rest));
+        let request = request.header("content-type", "image/jpeg");
+        let response = request.header("x-request-timeout-ms", timeout_ms).send(image).unwrap();
+        let after = response.headers().get("retry-after").map(|v| v.to_str().unwrap().to_owned());
+        (response.status().as_u16(), after)
+    }
+
+    /// Asks the server to stop, as Kubernetes does.
+    pub fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// How the server ended.
+    pub fn wait(mut self) -> std::process::ExitStatus {
+        self.child.wait().unwrap()
     }
 
     pub fn text(&self, path: &str) -> String {
