@@ -200,3 +200,40 @@ fn an_accepted_request_is_answered_when_the_server_is_told_to_stop() {
     });
     assert!(server.wait().success());
 }
+
+#[test]
+fn models_that_do_not_batch_are_served_correctly_alone() {
+    use support::onnx;
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("sums", onnx::column_sums(2)),
+        ("one", onnx::relu_of_one(2)),
+        ("two", onnx::sum_and_difference(2)),
+    ] {
+        let version = dir.path().join(name).join("1");
+        std::fs::create_dir_all(&version).unwrap();
+        std::fs::write(version.join("model.onnx"), bytes).unwrap();
+    }
+    let server = Server::start(dir.path().to_str().unwrap());
+    let check = |model: &str, request: Value, expected: Value| {
+        let body = request.to_string();
+        let path = format!("/v1/models/{model}:predict");
+        let (status, answer) = server.post(&path, "application/json", body.as_bytes());
+        assert_eq!((status, answer), (200, expected), "{model}");
+    };
+    // An output without the batch belongs to the whole request, which is neither split nor joined.
+    let rows: Vec<[i32; 2]> = vec![[1, 10]; 20];
+    check("sums", json!({ "inputs": rows }), json!({ "outputs": [20.0, 200.0] }));
+    // A fixed batch of one takes several rows one by one.
+    let rows = json!({ "instances": [[1, -1], [-2, 2], [3, 3]] });
+    check("one", rows, json!({ "predictions": [[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]] }));
+    let rows = json!({ "instances": [{ "a": [3, 4], "b": [1, 1] }, { "b": [5, 5], "a": [0, 0] }] });
+    check(
+        "two",
+        rows,
+        json!({ "predictions": [
+            { "sum": [4.0, 5.0], "difference": [2.0, 3.0] },
+            { "sum": [5.0, 5.0], "difference": [-5.0, -5.0] },
+        ] }),
+    );
+}

@@ -1,5 +1,8 @@
 //! A server of the built binary on ports of its own, killed with its test.
 
+#[allow(dead_code)]
+pub mod onnx;
+
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
