@@ -1,6 +1,5 @@
 //! A server of the built binary on ports of its own, killed with its test.
 
-#[allow(dead_code)]
 pub mod onnx;
 
 use std::io::{BufRead, BufReader};
