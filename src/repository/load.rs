@@ -11,7 +11,7 @@ use super::scan::{Fingerprint, MODEL_FILE};
 use super::spec::ModelSpecFile;
 use crate::engine::{self, Batch, BatchMode, Dim, Engine, Model, ModelFile, Signature};
 use crate::tensor::Tensor;
-use crate::vision::{Answerer, ImagePipeline, InputSpec, OutputSpec};
+use crate::vision::{Answerer, ImagePipeline, InputSpec};
 
 /// A version that is loaded and warm, with no queue yet.
 pub struct LoadedVersion {
@@ -140,17 +140,9 @@ fn answerer(
             "[output] gives an answer a row, but the model's outputs don't carry the batch: {shapes}"
         )));
     }
-    let labels =
-        labels_file(output).map(|name| labels(name, model_dir, version_dir)).transpose()?;
+    let labels = output.labels().map(|name| labels(name, model_dir, version_dir)).transpose()?;
     let size = image.map(|(_, pipeline)| pipeline.size());
     Ok(Some(Answerer::new(output, labels, &signature.outputs, size)?))
-}
-
-fn labels_file(output: &OutputSpec) -> Option<&str> {
-    match output {
-        OutputSpec::Classification(c) => c.labels.as_deref(),
-        OutputSpec::Detection(d) => d.labels.as_deref(),
-    }
 }
 
 /// Labels, one a line, beside the version or else beside the model.
