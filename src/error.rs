@@ -124,6 +124,9 @@ pub enum InferError {
     /// The preprocessing pool is at its bound.
     #[error("too many images wait to be decoded ({0}); try again shortly")]
     DecodersBusy(usize),
+    /// Bodies that are held together are at their bound.
+    #[error("too many request bodies are held in memory (--max-buffered-bytes); try again shortly")]
+    BodiesFull,
     /// The deadline passed before an answer was there.
     #[error("{model} version {version}: no answer within {timeout:?}")]
     DeadlineExceeded {
@@ -166,6 +169,7 @@ impl InferError {
             InferError::NotAvailable { .. }
             | InferError::QueueFull { .. }
             | InferError::DecodersBusy(_)
+            | InferError::BodiesFull
             | InferError::ShuttingDown => Code::Unavailable,
             InferError::DeadlineExceeded { .. } => Code::DeadlineExceeded,
             InferError::Conflict(_) => Code::FailedPrecondition,
@@ -178,6 +182,7 @@ impl InferError {
         match self {
             InferError::QueueFull { retry_after, .. } => Some(*retry_after),
             InferError::DecodersBusy(_)
+            | InferError::BodiesFull
             | InferError::ShuttingDown
             | InferError::NotAvailable { .. } => Some(Duration::from_secs(1)),
             _ => None,

@@ -16,7 +16,7 @@ pub use plan::ThreadPlan;
 use crate::batcher::{Limits, Scheduler};
 use crate::config::ServeConfig;
 use crate::control::Publisher;
-use crate::protocol::http::{self, Shared, server};
+use crate::protocol::http::{self, Bodies, Shared, server};
 use crate::repository::{Reconciler, ReconcilerSettings};
 use crate::router::Router;
 use crate::service::{DecodePool, InferenceService};
@@ -108,7 +108,7 @@ impl App {
             metrics,
             loaded: reconciler.ready(),
             stopping: false.into(),
-            max_body: config.max_body_bytes,
+            bodies: Bodies::new(config.max_body_bytes, config.max_buffered_bytes),
         });
         let grace = Duration::from_millis(config.grace_ms);
         let (stop_rest, rest_stopped) = watch::channel(false);

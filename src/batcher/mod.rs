@@ -1,6 +1,6 @@
 //! The heart: requests wait in lanes, compute threads take them as batches.
 //!
-//! The service pushes work through [`Scheduler::submit`]; nobody else does. A lane is a queue for
+//! The service takes a [`Place`] and calls [`Queue::infer`]; nobody else does. A lane is a queue for
 //! one (version, shape). The scheduler is work-conserving: an idle thread takes what is there at
 //! once, and while all are busy the lanes grow into larger batches. [`core`] decides and is pure
 //! (no clock, no thread); [`scheduler`] is its lock; [`worker`] is the only code that runs a model.
@@ -12,4 +12,4 @@ mod worker;
 
 pub use self::core::{Limits, Priority};
 pub use job::{Reply, Target};
-pub use scheduler::{Queue, Scheduler};
+pub use scheduler::{Place, Queue, Scheduler};

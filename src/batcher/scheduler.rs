@@ -1,5 +1,6 @@
 //! The lock around [`Core`](super::core::Core): pushes wake threads, threads take batches.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +39,18 @@ pub struct Queue {
     id: QueueId,
     limits: Limits,
     target: Arc<Target>,
+    /// Requests that hold a place and are not queued yet.
+    preparing: Arc<AtomicUsize>,
+}
+
+/// A place in a queue, held while a request is decoded: so that no work is put into a request
+/// that the queue would then refuse.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Scheduler {
@@ -64,7 +77,7 @@ impl Scheduler {
             limits.max_batch = n;
         }
         let id = self.shared.lock().core.open(limits);
-        Queue { shared: self.shared.clone(), id, limits, target }
+        Queue { shared: self.shared.clone(), id, limits, target, preparing: Arc::default() }
     }
 
     /// Runs what is queued, then ends the threads.
@@ -133,9 +146,21 @@ impl Queue {
         &self.target
     }
 
-    /// Refuses early, before a request is decoded, what the queue would refuse anyway.
+    /// Refuses what has no chance, before its body is read.
     pub fn check_room(&self) -> Result<(), InferError> {
-        let queued = self.shared.lock().core.queued_rows(self.id);
+        self.room_beside(self.preparing.load(Ordering::Relaxed))
+    }
+
+    /// A place for a request whose body is there and is about to be decoded. It counts as one
+    /// row, since nobody has looked into it yet.
+    pub fn reserve(&self) -> Result<Place, InferError> {
+        let place = Place(self.preparing.clone());
+        let others = place.0.fetch_add(1, Ordering::Relaxed);
+        self.room_beside(others).map(|()| place)
+    }
+
+    fn room_beside(&self, preparing: usize) -> Result<(), InferError> {
+        let queued = self.shared.lock().core.queued_rows(self.id) + preparing;
         if queued < self.limits.max_queue_rows {
             return Ok(());
         }
@@ -147,6 +172,7 @@ impl Queue {
     /// for its answer. More rows than a batch takes are split and rejoined, all or none queued.
     pub async fn infer(
         &self,
+        place: Place,
         inputs: Vec<Tensor>,
         deadline: Instant,
         priority: Priority,
@@ -182,7 +208,9 @@ impl Queue {
             })
             .unzip();
         drop(inputs);
-        self.push(&shape, jobs, now)?;
+        let pushed = self.push(&shape, jobs, now);
+        drop(place);
+        pushed?;
         let mut parts = Vec::with_capacity(replies.len());
         for reply in replies {
             let answer = tokio::time::timeout_at(deadline.into(), reply).await;

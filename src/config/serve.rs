@@ -65,6 +65,11 @@ pub struct ServeConfig {
           value_parser = at_least_one)]
     pub max_body_bytes: usize,
 
+    /// Bytes of request bodies held at a time; more are refused
+    #[arg(long, env = "OCELLI_MAX_BUFFERED_BYTES", default_value_t = 1 << 30, value_name = "BYTES",
+          value_parser = at_least_one)]
+    pub max_buffered_bytes: usize,
+
     /// Pixels of an image at most, read from its header before it is decoded
     #[arg(long, env = "OCELLI_MAX_IMAGE_PIXELS", default_value_t = 50_000_000, value_name = "N")]
     pub max_image_pixels: u64,

@@ -111,18 +111,10 @@ fn image_input(
     signature: &Signature,
 ) -> Result<Option<(usize, Arc<ImagePipeline>)>, LoadError> {
     let Some(InputSpec::Image(image)) = &spec.input else { return Ok(None) };
-    let at = match &image.name {
-        Some(name) => signature.inputs.iter().position(|i| i.name == *name),
-        None => (signature.inputs.len() == 1).then_some(0),
-    };
-    let at = at.ok_or_else(|| {
-        let inputs: Vec<_> = signature.inputs.iter().map(ToString::to_string).collect();
-        let named = image.name.as_deref().unwrap_or("(none named)");
-        let inputs = inputs.join("; ");
-        LoadError::Spec(format!("[input] takes images for `{named}`; the model's inputs: {inputs}"))
-    })?;
-    let pipeline = ImagePipeline::new(image, &signature.inputs[at])?;
-    Ok(Some((at, Arc::new(pipeline))))
+    let input = image.input(&signature.inputs)?;
+    let pipeline = ImagePipeline::new(image, input)?;
+    let at = signature.inputs.iter().position(|i| i.name == input.name);
+    Ok(at.map(|at| (at, Arc::new(pipeline))))
 }
 
 fn answerer(

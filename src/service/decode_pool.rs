@@ -65,6 +65,24 @@ impl DecodePool {
         Ok((tensor, placements))
     }
 
+    /// Runs any CPU work here. What bounds it is the places that its callers hold in a queue.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, InferError> {
+        let (tx, rx) = oneshot::channel();
+        self.threads.spawn(move || {
+            if tx.is_closed() {
+                return;
+            }
+            let run = std::panic::AssertUnwindSafe(work);
+            if let Ok(result) = std::panic::catch_unwind(run) {
+                drop(tx.send(result));
+            }
+        });
+        rx.await.map_err(|_| InferError::Internal("a decoder panicked".to_owned()))
+    }
+
     fn spawn(
         &self,
         version: &Arc<ServedVersion>,

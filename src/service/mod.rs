@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 pub use decode_pool::DecodePool;
 
-use crate::batcher::Priority;
+use crate::batcher::{Place, Priority};
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::router::{ModelSpec, Router, ServedVersion};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
+
+/// Bytes of a body from which parsing it takes longer than a thread switch by far.
+const LONG_WORK: usize = 64 << 10;
 
 /// Routes requests and runs them.
 pub struct InferenceService {
@@ -36,8 +39,8 @@ pub struct Routed {
 pub struct Request {
     /// By input name, in any order.
     pub inputs: Vec<(String, InputValue)>,
-    /// The time the caller gives; the server's default where it gives none.
-    pub timeout: Option<Duration>,
+    /// See [`InferenceService::deadline`].
+    pub deadline: Instant,
     /// Who goes first.
     pub priority: Priority,
 }
@@ -56,26 +59,38 @@ impl InferenceService {
         InferenceService { router, pool, default_timeout }
     }
 
-    /// Picks the version that answers, and refuses at once when its queue is full: before a
-    /// body is parsed or an image decoded for nothing.
+    /// Picks the version that answers.
     pub fn route(&self, spec: &ModelSpec) -> Result<Routed, InferError> {
         let version = self.router.route(spec, random_point())?;
         version.queue.target().metrics.started();
-        let routed = Routed { version, started: Instant::now(), finished: false };
-        match routed.version.queue.check_room() {
-            Ok(()) => Ok(routed),
-            Err(error) => {
-                routed.finish(error.code().http());
-                Err(error)
-            }
-        }
+        Ok(Routed { version, started: Instant::now(), finished: false })
     }
 
-    /// Computes a request on the version it was routed to.
-    pub async fn infer(&self, routed: &Routed, request: Request) -> Result<Response, InferError> {
+    /// When a request is late that was routed just now: the time its caller gives, or else the
+    /// server's default.
+    pub fn deadline(&self, routed: &Routed, timeout: Option<Duration>) -> Instant {
+        routed.started + timeout.unwrap_or(self.default_timeout)
+    }
+
+    /// Runs CPU work over `bytes` of a body: where it stands if it is short, else on the decode
+    /// pool, so that it does not keep other requests from being read.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, InferError> {
+        if bytes < LONG_WORK { Ok(work()) } else { self.pool.run(work).await }
+    }
+
+    /// Computes a request on the version it was routed to; `place` is its place in the queue.
+    pub async fn infer(
+        &self,
+        routed: &Routed,
+        place: Place,
+        request: Request,
+    ) -> Result<Response, InferError> {
         let version = &routed.version;
-        let timeout = request.timeout.unwrap_or(self.default_timeout);
-        let deadline = routed.started + timeout;
+        let deadline = request.deadline;
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
         for (name, value) in request.inputs {
             let tensor = match value {
@@ -92,12 +107,17 @@ impl InferenceService {
         if inputs.iter().any(|t| t.rows() == 0) && !inputs.iter().all(|t| t.shape().is_empty()) {
             return Err(version.invalid("the request has no rows".to_owned()));
         }
-        let reply = version.queue.infer(inputs, deadline, request.priority).await?;
+        let reply = version.queue.infer(place, inputs, deadline, request.priority).await?;
         Ok(Response { outputs: reply.outputs, placements })
     }
 }
 
 impl Response {
+    /// Bytes of all outputs.
+    pub fn bytes(&self) -> usize {
+        self.outputs.iter().map(|t| t.data().len()).sum()
+    }
+
     /// What the declared output says of each row.
     pub fn answers(
         &self,
@@ -121,6 +141,11 @@ impl Response {
 }
 
 impl Routed {
+    /// The error of this request when its `deadline` has passed.
+    pub fn late(&self, deadline: Instant) -> InferError {
+        self.version.queue.target().late(deadline.saturating_duration_since(self.started))
+    }
+
     /// The request was answered with an HTTP status (or its like in another protocol).
     pub fn finish(mut self, status: u16) {
         self.record(status);

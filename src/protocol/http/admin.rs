@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -59,9 +59,10 @@ pub(super) async fn traffic(
 pub(super) async fn set_traffic(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
-    body: Bytes,
+    mut body: Body,
 ) -> Result<Response, HttpError> {
-    let set: SetTraffic = serde_json::from_slice(&body).map_err(|e| {
+    let body = shared.bodies.read(&mut body).await?;
+    let set: SetTraffic = serde_json::from_slice(&body.bytes).map_err(|e| {
         let example = r#"{"weights": {"1": 90, "2": 10}} or {"latest": true}"#;
         InferError::Invalid(format!("traffic is {example}: {e}"))
     })?;

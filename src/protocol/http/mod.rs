@@ -1,6 +1,7 @@
 //! What all HTTP doors share: the routes, the accept loop, errors, request ids, health.
 
 mod admin;
+mod body;
 mod error;
 mod ops;
 mod request;
@@ -22,8 +23,9 @@ use crate::control::Publisher;
 use crate::service::InferenceService;
 use crate::telemetry::metrics::Metrics;
 
+pub use body::{Bodies, discard};
 pub use error::{HttpError, json, raw_json};
-pub use request::{deadline_and_priority, read_body};
+pub use request::deadline_and_priority;
 pub use request_id::RequestId;
 
 /// What handlers need.
@@ -38,8 +40,8 @@ pub struct Shared {
     pub loaded: watch::Receiver<bool>,
     /// Whether the server is on its way out.
     pub stopping: AtomicBool,
-    /// Bytes of a body at most.
-    pub max_body: usize,
+    /// What reads the bodies of inference requests.
+    pub bodies: Bodies,
 }
 
 impl Shared {
@@ -78,7 +80,7 @@ fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
     router
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
-        // The one limit is `read_body`'s, which also counts what decompression makes of a body.
+        // The one limit is that of `Bodies`, which also counts what decompression makes of a body.
         .layer(DefaultBodyLimit::disable())
         .layer(RequestDecompressionLayer::new())
         .layer(CompressionLayer::new())

@@ -1,24 +1,11 @@
-//! What every inference request carries: a body within bounds, a deadline, a priority.
+//! What every inference request carries in its headers: a deadline, a priority.
 
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::http::HeaderMap;
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::batcher::Priority;
 use crate::error::InferError;
-
-/// Reads a body of at most `limit` bytes, counted after decompression. A single frame is taken
-/// as it is, without a copy.
-pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, InferError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(e) if e.is::<LengthLimitError>() => Err(InferError::TooLarge { limit }),
-        Err(e) => Err(InferError::Invalid(format!("can't read the body: {e}"))),
-    }
-}
 
 /// `x-request-timeout-ms` and `x-ocelli-priority` (`high`, `normal`, `low`).
 pub fn deadline_and_priority(

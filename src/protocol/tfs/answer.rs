@@ -1,5 +1,7 @@
 //! Outputs into bodies.
 
+use std::collections::BTreeMap;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -57,7 +59,8 @@ pub fn encode(
                 && let Some(answers) = computed.answers(version, options.top_k)?
             {
                 let key = if form == Form::Row { "predictions" } else { "outputs" };
-                return Ok(json_answer(StatusCode::OK, &serde_json::json!({ key: answers })));
+                // Not through a `Value`, which would widen the scores to 64 bits and print them so.
+                return Ok(json_answer(StatusCode::OK, &BTreeMap::from([(key, answers)])));
             }
             predict(version, form, &computed.outputs)
         }

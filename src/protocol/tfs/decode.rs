@@ -1,5 +1,7 @@
 //! Bodies into inputs: JSON, a raw image, or a form of images.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::header;
@@ -10,6 +12,7 @@ use super::path::Verb;
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::router::ServedVersion;
+use crate::service::InferenceService;
 
 /// The name of the one signature an ONNX model has.
 pub const SIGNATURE: &str = "serving_default";
@@ -30,13 +33,18 @@ enum Kind {
 
 /// Decodes `body`; `request` has its headers.
 pub async fn decode(
-    version: &ServedVersion,
+    service: &InferenceService,
+    version: &Arc<ServedVersion>,
     verb: Verb,
     request: Request,
-    body: Bytes,
+    body: &Bytes,
 ) -> Result<Decoded, InferError> {
+    let body = body.clone();
     match kind(&request, &body)? {
-        Kind::Json => decode_json(version, verb, &body),
+        Kind::Json => {
+            let version = version.clone();
+            service.work(body.len(), move || decode_json(&version, verb, &body)).await?
+        }
         Kind::Image => images(version, vec![body]),
         Kind::Multipart => images(version, parts(request, body).await?),
     }

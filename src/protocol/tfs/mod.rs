@@ -11,13 +11,15 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::InferError;
 use crate::protocol::http::{
-    HttpError, Shared, deadline_and_priority, json as json_answer, read_body,
+    HttpError, Shared, deadline_and_priority, discard, json as json_answer,
 };
+use crate::router::ModelSpec;
 use crate::service::{Request as InferRequest, Routed};
 use path::{Target, Verb};
 
@@ -47,38 +49,63 @@ pub(super) async fn model(
         Target::Status(spec) => status::status(&shared, &spec),
         Target::Metadata(spec) => status::metadata(&shared, &spec),
         Target::Infer(spec, verb) => {
-            let (parts, body) = request.into_parts();
-            let body = read_body(body, shared.max_body).await?;
-            let routed = match shared.service.route(&spec) {
-                Ok(routed) => routed,
-                Err(error) => {
-                    let code = error.code().http().to_string();
-                    shared.metrics.unrouted.with_label_values(&[&code]).inc();
-                    return Err(error.into());
-                }
-            };
-            let answer = infer(&shared, &routed, verb, parts, body).await;
-            let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
-            let version = HeaderValue::from(routed.version.info.version);
-            response.headers_mut().insert(VERSION_HEADER, version);
-            routed.finish(response.status().as_u16());
-            Ok(response)
+            let (parts, mut body) = request.into_parts();
+            let waits = parts.headers.contains_key(header::EXPECT);
+            let answer = answer(&shared, &spec, verb, parts, &mut body).await;
+            // A client that waits to be told to send has nothing under way.
+            if !answer.status().is_success() && !waits {
+                discard(&mut body).await;
+            }
+            Ok(answer)
         }
     }
 }
 
+async fn answer(
+    shared: &Shared,
+    spec: &ModelSpec,
+    verb: Verb,
+    parts: Parts,
+    body: &mut Body,
+) -> Response {
+    let routed = match shared.service.route(spec) {
+        Ok(routed) => routed,
+        Err(error) => {
+            let code = error.code().http().to_string();
+            shared.metrics.unrouted.with_label_values(&[&code]).inc();
+            return HttpError(error).into_response();
+        }
+    };
+    let answer = infer(shared, &routed, verb, parts, body).await;
+    let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
+    let version = HeaderValue::from(routed.version.info.version);
+    response.headers_mut().insert(VERSION_HEADER, version);
+    routed.finish(response.status().as_u16());
+    response
+}
+
+/// A full queue refuses twice: before the body is read, which costs the server nothing, and when
+/// the body is there and others took the room meanwhile. A body that is slow to come holds none.
 async fn infer(
     shared: &Shared,
     routed: &Routed,
     verb: Verb,
-    parts: axum::http::request::Parts,
-    body: bytes::Bytes,
+    parts: Parts,
+    body: &mut Body,
 ) -> Result<Response, InferError> {
+    let (service, version) = (&shared.service, &routed.version);
     let (timeout, priority) = deadline_and_priority(&parts.headers)?;
     let options = answer::Options::parse(parts.uri.query())?;
+    let deadline = service.deadline(routed, timeout);
+    version.queue.check_room()?;
+    let late = || routed.late(deadline);
+    let body = shared.bodies.read_by(body, deadline, late).await?;
+    let place = version.queue.reserve()?;
     let request = Request::from_parts(parts, Body::empty());
-    let decoded = decode::decode(&routed.version, verb, request, body).await?;
-    let call = InferRequest { inputs: decoded.inputs, timeout, priority };
-    let response = shared.service.infer(routed, call).await?;
-    answer::encode(&routed.version, verb, decoded.form, &options, &response)
+    let decoded = decode::decode(service, version, verb, request, &body.bytes).await?;
+    let call = InferRequest { inputs: decoded.inputs, deadline, priority };
+    let computed = service.infer(routed, place, call).await?;
+    let (version, bytes) = (version.clone(), computed.bytes());
+    let encode = move || answer::encode(&version, verb, decoded.form, &options, &computed);
+    service.work(bytes, encode).await?
 }

@@ -2,34 +2,10 @@
 //! `/v1/models/NAME[/versions/N|/labels/L]:VERB` and `…[/metadata]`.
 
 use axum::http::{Method, Uri};
-use percent::decode;
+use percent_encoding::percent_decode_str;
 
 use crate::error::InferError;
 use crate::router::{ModelSpec, Selector};
-
-mod percent {
-    //! Percent-decoding of a path segment.
-
-    /// `None` if it is no UTF-8.
-    pub fn decode(text: &str) -> Option<String> {
-        let mut out = Vec::with_capacity(text.len());
-        let mut rest = text.as_bytes();
-        while let Some((byte, tail)) = rest.split_first() {
-            let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok());
-            match (byte, hex.and_then(|h| u8::from_str_radix(h, 16).ok())) {
-                (b'%', Some(value)) => {
-                    out.push(value);
-                    rest = &tail[2..];
-                }
-                _ => {
-                    out.push(*byte);
-                    rest = tail;
-                }
-            }
-        }
-        String::from_utf8(out).ok()
-    }
-}
 
 /// What is asked of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +65,10 @@ fn post(rest: &str) -> Option<Target> {
 
 fn spec(path: &str) -> Option<ModelSpec> {
     let parts: Vec<&str> = path.split('/').collect();
-    let name = |text: &str| decode(text).filter(|n| !n.is_empty() && !n.contains(['/', ':']));
+    let name = |text: &str| {
+        let name = percent_decode_str(text).decode_utf8().ok()?.into_owned();
+        Some(name).filter(|n| !n.is_empty() && !n.contains(['/', ':']))
+    };
     let (model, selector) = match parts[..] {
         [model] => (model, Selector::Traffic),
         [model, "versions", version] => (model, Selector::Version(version.parse().ok()?)),
