@@ -1,0 +1,36 @@
+//! Load for HTTP inference servers: closed-loop or open-loop, timed from the intended start.
+//!
+//! [`arrivals`] says when requests start, [`drive`] starts them, [`client`] sends them,
+//! [`record`] counts what came of them, [`watch`] looks at the server's process, and [`report`]
+//! tells it all.
+
+mod arrivals;
+mod cli;
+mod client;
+mod drive;
+mod record;
+mod report;
+mod watch;
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    let cli::Command::Run(args) = cli::Cli::parse().command;
+    // One thread: the generator shall not take from the server more than it must.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let plan = args.plan()?;
+    let outcome = tokio::task::LocalSet::new().block_on(&runtime, drive::run(plan))?;
+    let report = report::Report::new(&outcome);
+    match args.json.as_deref() {
+        Some("-") => {
+            eprint!("{}", report.table());
+            println!("{}", serde_json::to_string_pretty(&report)?);
+        }
+        Some(file) => {
+            print!("{}", report.table());
+            std::fs::write(file, serde_json::to_string_pretty(&report)?)?;
+        }
+        None => print!("{}", report.table()),
+    }
+    Ok(())
+}
