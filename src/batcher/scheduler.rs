@@ -280,3 +280,7 @@ fn rejoin(mut parts: Vec<Reply>) -> Result<Reply, InferError> {
     let queued = parts.iter().map(|p| p.queued).max().unwrap_or_default();
     Ok(Reply { outputs, queued, compute: parts.iter().map(|p| p.compute).sum() })
 }
+
+#[cfg(test)]
+#[path = "scheduler_tests.rs"]
+mod tests;

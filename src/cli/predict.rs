@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::{Failure, print, version_dir};
 use crate::engine::{self, Batch};
 use crate::repository::load::{self, LoadedVersion};
+use crate::tensor::Tensor;
 use crate::vision::{Answer, ImageLimits};
 
 #[derive(clap::Args)]
@@ -48,10 +50,13 @@ pub(super) fn run(args: &PredictArgs) -> Result<(), Failure> {
             print(&text(&told))?;
         }
     }
-    if args.json { print(&format!("{:#}\n", Value::Array(all))) } else { Ok(()) }
+    if args.json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&all)?))?;
+    }
+    Ok(())
 }
 
-fn one(args: &PredictArgs, version: &LoadedVersion, path: &PathBuf) -> Result<Value, Failure> {
+fn one(args: &PredictArgs, version: &LoadedVersion, path: &PathBuf) -> Result<Told, Failure> {
     let (Some((_, pipeline)), Some(answerer)) = (&version.image, &version.answerer) else {
         return Err("the model takes no images".into());
     };
@@ -60,27 +65,43 @@ fn one(args: &PredictArgs, version: &LoadedVersion, path: &PathBuf) -> Result<Va
     let inputs = [pixels];
     let outputs = engine::run(version.engine, version.model.as_ref(), &Batch::of(&inputs))?;
     let answer: Answer = answerer.answer(&outputs, 0, args.top_k, &placement)?;
-    let mut told = json!({ "image": path, "predictions": answer });
-    if args.tensors {
-        told["pixels"] = json!(inputs[0].to_f32());
-        told["outputs"] = outputs.iter().map(|t| json!(t.to_f32())).collect();
-    }
-    Ok(told)
+    let tensors = args.tensors.then(|| Tensors {
+        pixels: inputs[0].to_f32(),
+        outputs: outputs.iter().map(Tensor::to_f32).collect(),
+    });
+    Ok(Told { image: path.clone(), predictions: answer, tensors })
 }
 
-fn text(told: &Value) -> String {
+fn text(told: &Told) -> String {
     let bold = anstyle::Style::new().bold();
     let mut out = String::new();
     // Writing to a String can't fail.
-    let _ = writeln!(out, "{bold}{}{bold:#}", told["image"].as_str().unwrap_or_default());
-    for row in told["predictions"].as_array().into_iter().flatten() {
-        let score = row["score"].as_f64().unwrap_or(f64::NAN);
-        let label = row["label"].as_str().unwrap_or_default();
-        let _ = write!(out, "  {score:>8.4}  {label} ({})", row["index"]);
-        if let Some(bbox) = row["box"].as_array() {
-            let _ = write!(out, "  at {}", Value::Array(bbox.clone()));
-        }
-        let _ = writeln!(out);
+    let _ = writeln!(out, "{bold}{}{bold:#}", told.image.display());
+    let name = |label: &Option<Arc<str>>| label.as_deref().unwrap_or_default().to_owned();
+    match &told.predictions {
+        Answer::Classes(classes) => classes.iter().for_each(|c| {
+            let _ = writeln!(out, "  {:>8.4}  {} ({})", c.score, name(&c.label), c.index);
+        }),
+        Answer::Detections(found) => found.iter().for_each(|d| {
+            let (label, index, bbox) = (name(&d.label), d.index, d.bbox);
+            let _ = writeln!(out, "  {:>8.4}  {label} ({index})  at {bbox:.1?}", d.score);
+        }),
     }
     out
+}
+
+/// What is told of an image. Serialised as it is: through a `Value` the 32-bit scores would be
+/// widened, and printed otherwise than the server does.
+#[derive(Serialize)]
+struct Told {
+    image: PathBuf,
+    predictions: Answer,
+    #[serde(flatten)]
+    tensors: Option<Tensors>,
+}
+
+#[derive(Serialize)]
+struct Tensors {
+    pixels: Option<Vec<f32>>,
+    outputs: Vec<Option<Vec<f32>>>,
 }

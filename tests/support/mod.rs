@@ -3,6 +3,7 @@
 pub mod onnx;
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,30 @@ use serde_json::Value;
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_ocelli");
 pub const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+
+pub const PREDICT: &str = "/v1/models/efficientnet_lite0:predict";
+
+/// What the command line says of a photo: the reference that the server is held against.
+pub fn reference(name: &str) -> Value {
+    let model = format!("{MODELS}/efficientnet_lite0");
+    let image = format!("{MODELS}/photos/{name}");
+    let out =
+        Command::new(BINARY).args(["predict", &model, &image, "--json", "--tensors"]).output();
+    serde_json::from_slice::<Value>(&out.unwrap().stdout).unwrap()[0].take()
+}
+
+pub fn floats(value: &Value) -> Vec<f32> {
+    value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap_or(f64::NAN) as f32).collect()
+}
+
+/// Puts a version into a repository in one step, as a careful person does.
+pub fn put(root: &Path, model: &str, version: u64, onnx: &[u8]) {
+    let aside = root.join(format!(".{model}-{version}"));
+    std::fs::create_dir_all(&aside).unwrap();
+    std::fs::write(aside.join("model.onnx"), onnx).unwrap();
+    std::fs::create_dir_all(root.join(model)).unwrap();
+    std::fs::rename(aside, root.join(model).join(version.to_string())).unwrap();
+}
 
 pub struct Server {
     child: Child,
@@ -21,7 +46,7 @@ pub fn photo(name: &str) -> Vec<u8> {
     std::fs::read(format!("{MODELS}/photos/{name}")).unwrap()
 }
 
-fn agent() -> ureq::Agent {
+pub fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder().http_status_as_error(false);
     config.timeout_global(Some(Duration::from_secs(60))).build().into()
 }
@@ -67,6 +92,39 @@ impl Server {
         let status = response.status().as_u16();
         let text = response.body_mut().with_config().limit(1 << 30).read_to_string().unwrap();
         (status, serde_json::from_str(&text).unwrap())
+    }
+
+    /// A URL of the REST API.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.rest)
+    }
+
+    /// A URL of the admin API.
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("{}{path}", self.admin)
+    }
+
+    /// Resident bytes of the process.
+    pub fn rss(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Ends the process with no chance to clean up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The JSON answer to JSON, and the version that gave it.
+    pub fn ask(&self, agent: &ureq::Agent, path: &str, body: &Value) -> (u16, u64, Value) {
+        let request = agent.post(self.url(path)).header("content-type", "application/json");
+        let mut response = request.send(body.to_string()).unwrap();
+        let version = response.headers().get("x-ocelli-model-version");
+        let version = version.map_or(0, |v| v.to_str().unwrap().parse().unwrap());
+        let status = response.status().as_u16();
+        (status, version, response.body_mut().read_json().unwrap())
     }
 
     /// The version that answered an image.
