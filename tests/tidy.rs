@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 const ORDER: [&str; 14] = [
     "tensor",
     "input",
-    "onnx",
     "telemetry",
     "engine",
+    "onnx",
     "error",
     "vision",
     "batcher",

@@ -62,8 +62,10 @@ impl Server {
         let any = "127.0.0.1:0";
         let mut child = Command::new(BINARY)
             .args(["serve", "--models", models, "--rest-addr", any, "--admin-addr", any])
-            .args(["--settle-ms=300", "--poll-ms=100", "--log-format=json"])
+            .arg("--log-format=json")
             .args(flags)
+            // Weaker than flags, so that a test may say otherwise.
+            .envs([("OCELLI_SETTLE_MS", "300"), ("OCELLI_POLL_MS", "100")])
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
