@@ -14,9 +14,7 @@ pub fn parse_predict(
     inputs: &[TensorSpec],
     image: Option<&str>,
 ) -> Result<PredictRequest, JsonError> {
-    let parser = Parser { inputs, image, body };
-    let mut json = Jiter::new(body).with_allow_inf_nan();
-    parser.predict(&mut json).map_err(|fault| fault.locate(&json))
+    read(body, inputs, image, Parser::predict)
 }
 
 /// Reads the body of `:classify` and `:regress`: `examples` are rows of named features, and the
@@ -26,9 +24,20 @@ pub fn parse_examples(
     inputs: &[TensorSpec],
     image: Option<&str>,
 ) -> Result<PredictRequest, JsonError> {
+    read(body, inputs, image, Parser::classify)
+}
+
+type Reader<'a> = fn(&Parser<'a>, &mut Jiter<'a>) -> Result<PredictRequest, Fault>;
+
+fn read<'a>(
+    body: &'a [u8],
+    inputs: &'a [TensorSpec],
+    image: Option<&'a str>,
+    reader: Reader<'a>,
+) -> Result<PredictRequest, JsonError> {
     let parser = Parser { inputs, image, body };
     let mut json = Jiter::new(body).with_allow_inf_nan();
-    parser.classify(&mut json).map_err(|fault| fault.locate(&json))
+    reader(&parser, &mut json).map_err(|fault| fault.locate(&json))
 }
 
 struct Parser<'a> {
