@@ -47,7 +47,14 @@ impl DecodePool {
             version.queue.target().metrics.rejected("decoders_busy");
             InferError::DecodersBusy(self.capacity)
         })?;
-        let jobs: Vec<_> = images.into_iter().map(|image| self.spawn(version, image)).collect();
+        let Some((_, pipeline)) = &version.image else {
+            return Err(version.invalid("the model takes no images".to_owned()));
+        };
+        let decode = |image: Bytes| {
+            let (pipeline, limits) = (pipeline.clone(), self.limits);
+            self.submit(move || pipeline.run(&image, &limits))
+        };
+        let jobs: Vec<_> = images.into_iter().map(decode).collect();
         let (mut rows, mut placements) = (Vec::new(), Vec::new());
         for (i, job) in jobs.into_iter().enumerate() {
             let decoded = tokio::time::timeout_at(deadline.into(), job).await;
@@ -70,35 +77,22 @@ impl DecodePool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, InferError> {
-        let (tx, rx) = oneshot::channel();
-        self.threads.spawn(move || {
-            if tx.is_closed() {
-                return;
-            }
-            let run = std::panic::AssertUnwindSafe(work);
-            if let Ok(result) = std::panic::catch_unwind(run) {
-                drop(tx.send(result));
-            }
-        });
-        rx.await.map_err(|_| InferError::Internal("a decoder panicked".to_owned()))
+        let result = self.submit(work).await;
+        result.map_err(|_| InferError::Internal("a decoder panicked".to_owned()))
     }
 
-    fn spawn(
+    /// Nothing comes of work that panics, as a decoder may on a hostile file, or that nobody waits
+    /// for any more.
+    fn submit<T: Send + 'static>(
         &self,
-        version: &Arc<ServedVersion>,
-        image: Bytes,
-    ) -> oneshot::Receiver<Result<(Tensor, Placement), VisionError>> {
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> oneshot::Receiver<T> {
         let (tx, rx) = oneshot::channel();
-        let pipeline = version.image.as_ref().map(|(_, pipeline)| pipeline.clone());
-        let limits = self.limits;
         self.threads.spawn(move || {
-            let Some(pipeline) = pipeline else { return };
             if tx.is_closed() {
                 return;
             }
-            // A decoder's panic on a hostile file must not end the pool's process.
-            let run = std::panic::AssertUnwindSafe(|| pipeline.run(&image, &limits));
-            if let Ok(result) = std::panic::catch_unwind(run) {
+            if let Ok(result) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
                 drop(tx.send(result));
             }
         });
