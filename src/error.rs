@@ -19,6 +19,12 @@ pub enum Code {
     UnsupportedMedia,
     /// No such model or version.
     NotFound,
+    /// Who asks is not known.
+    Unauthenticated,
+    /// Who asks is known, and may not.
+    PermissionDenied,
+    /// Who asks did so too often.
+    ResourceExhausted,
     /// The deadline passed.
     DeadlineExceeded,
     /// The caller went away.
@@ -41,6 +47,9 @@ impl Code {
             Code::TooLarge => 413,
             Code::UnsupportedMedia => 415,
             Code::NotFound => 404,
+            Code::Unauthenticated => 401,
+            Code::PermissionDenied => 403,
+            Code::ResourceExhausted => 429,
             Code::DeadlineExceeded => 504,
             Code::Cancelled => 499,
             Code::Unavailable => 503,
@@ -56,11 +65,13 @@ impl Code {
             Code::InvalidArgument | Code::UnsupportedMedia => 3,
             Code::DeadlineExceeded => 4,
             Code::NotFound => 5,
-            Code::TooLarge => 8,
+            Code::PermissionDenied => 7,
+            Code::TooLarge | Code::ResourceExhausted => 8,
             Code::FailedPrecondition => 9,
             Code::Unimplemented => 12,
             Code::Internal => 13,
             Code::Unavailable => 14,
+            Code::Unauthenticated => 16,
         }
     }
 }
@@ -150,6 +161,23 @@ pub enum InferError {
     /// The change contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// No key came, or one that is not known.
+    #[error("{0}")]
+    Unauthenticated(String),
+    /// The key does not have the right.
+    #[error("{0}")]
+    PermissionDenied(String),
+    /// The key's rate is used up.
+    #[error("key `{key}`: more requests than its rate allows")]
+    RateLimited {
+        /// The key's name.
+        key: String,
+        /// When the next request will be taken.
+        retry_after: Duration,
+    },
+    /// A part of a protocol that is left out on purpose.
+    #[error("{0}")]
+    Unimplemented(String),
     /// The server is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -173,6 +201,10 @@ impl InferError {
             | InferError::ShuttingDown => Code::Unavailable,
             InferError::DeadlineExceeded { .. } => Code::DeadlineExceeded,
             InferError::Conflict(_) => Code::FailedPrecondition,
+            InferError::Unauthenticated(_) => Code::Unauthenticated,
+            InferError::PermissionDenied(_) => Code::PermissionDenied,
+            InferError::RateLimited { .. } => Code::ResourceExhausted,
+            InferError::Unimplemented(_) => Code::Unimplemented,
             InferError::Engine { .. } | InferError::Internal(_) => Code::Internal,
         }
     }
@@ -180,7 +212,8 @@ impl InferError {
     /// How long a refused caller should wait, where the server knows.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            InferError::QueueFull { retry_after, .. } => Some(*retry_after),
+            InferError::QueueFull { retry_after, .. }
+            | InferError::RateLimited { retry_after, .. } => Some(*retry_after),
             InferError::DecodersBusy(_)
             | InferError::BodiesFull
             | InferError::ShuttingDown

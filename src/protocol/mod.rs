@@ -1,5 +1,6 @@
 //! The doors. Each translates a protocol into calls of the [service](crate::service) and its
 //! answers back, and does nothing else. Only the app calls in here.
 
+pub mod grpc;
 pub mod http;
 pub mod tfs;

@@ -1,0 +1,3 @@
+//! What all gRPC doors share.
+
+pub mod status;
