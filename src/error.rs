@@ -148,6 +148,9 @@ pub enum InferError {
         /// The time the request had.
         timeout: Duration,
     },
+    /// The request itself did not come in time.
+    #[error("{0}")]
+    Late(String),
     /// The engine failed on this request alone.
     #[error("{model} version {version}: {source}")]
     Engine {
@@ -199,7 +202,7 @@ impl InferError {
             | InferError::DecodersBusy(_)
             | InferError::BodiesFull
             | InferError::ShuttingDown => Code::Unavailable,
-            InferError::DeadlineExceeded { .. } => Code::DeadlineExceeded,
+            InferError::DeadlineExceeded { .. } | InferError::Late(_) => Code::DeadlineExceeded,
             InferError::Conflict(_) => Code::FailedPrecondition,
             InferError::Unauthenticated(_) => Code::Unauthenticated,
             InferError::PermissionDenied(_) => Code::PermissionDenied,

@@ -24,7 +24,7 @@ impl Model for Odd {
         let input = &batch.inputs[0];
         let mut bytes = vec![0; input.len()];
         input.copy_rows(0..batch.rows, &mut bytes);
-        let rows = Tensor::new(DType::F32, input.shape.clone(), bytes.into()).unwrap();
+        let rows = Tensor::new(DType::F32, input.shape.clone(), bytes::Bytes::from(bytes)).unwrap();
         let rows = rows.to_f32().unwrap();
         assert!(!rows.contains(&13.0), "unlucky");
         if rows.contains(&66.0) {

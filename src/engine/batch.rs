@@ -14,7 +14,7 @@ pub struct Batch {
     pub inputs: Vec<BatchInput>,
 }
 
-/// One input of a batch: the requests' parts, not yet joined. The engine joins them with
+/// One input of a batch: the pieces that the requests came in, not yet joined. The engine joins them with
 /// [`BatchInput::copy_rows`] into memory aligned as it likes: the only copy on the data path.
 pub struct BatchInput {
     /// Element type.
@@ -35,12 +35,13 @@ impl Batch {
             for (slot, tensor) in request.iter().enumerate() {
                 if i == 0 {
                     let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
-                    inputs.push(BatchInput { dtype, shape, parts: vec![tensor.data().clone()] });
+                    let parts = tensor.data().pieces().to_vec();
+                    inputs.push(BatchInput { dtype, shape, parts });
                 } else {
                     let input = &mut inputs[slot];
                     debug_assert_eq!(input.shape[1..], tensor.shape()[1..]);
                     input.shape[0] += tensor.rows();
-                    input.parts.push(tensor.data().clone());
+                    input.parts.extend_from_slice(tensor.data().pieces());
                 }
             }
         }
@@ -89,7 +90,7 @@ impl BatchInput {
         dst[at..].fill(0);
     }
 
-    /// The joined bytes as one buffer, without a copy where a single request filled the batch.
+    /// The joined bytes as one buffer, without a copy where they came as one.
     pub fn joined(&self) -> Bytes {
         match &self.parts[..] {
             [one] => one.clone(),

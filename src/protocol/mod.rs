@@ -1,6 +1,11 @@
 //! The doors. Each translates a protocol into calls of the [service](crate::service) and its
 //! answers back, and does nothing else. Only the app calls in here.
 
+mod body;
 pub mod grpc;
 pub mod http;
+pub mod oip;
+pub mod pb;
 pub mod tfs;
+
+pub use body::{Bodies, discard};

@@ -66,6 +66,11 @@ impl InferenceService {
         Ok(Routed { version, started: Instant::now(), finished: false })
     }
 
+    /// What a request gets that does not say how long it may take.
+    pub fn default_timeout(&self) -> Duration {
+        self.default_timeout
+    }
+
     /// When a request is late that was routed just now: the time its caller gives, or else the
     /// server's default.
     pub fn deadline(&self, routed: &Routed, timeout: Option<Duration>) -> Instant {

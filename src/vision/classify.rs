@@ -55,6 +55,16 @@ impl Classifier {
         Ok(Classifier { output, name, labels, softmax: spec.softmax, top_k: spec.top_k })
     }
 
+    /// The name of a class, if this ranks the output at `output` and has labels.
+    pub fn label(&self, output: usize, class: usize) -> Option<Arc<str>> {
+        if output == self.output { label(&self.labels, class) } else { None }
+    }
+
+    /// Whether this ranks the output at `output`, by names.
+    pub fn labels(&self, output: usize) -> bool {
+        output == self.output && self.labels.is_some()
+    }
+
     /// The best `top_k` classes of one row, best first, of equals the first. A score that is not a
     /// number is worse than any.
     pub fn rank(
@@ -67,18 +77,23 @@ impl Classifier {
         if self.softmax {
             softmax(&mut scores);
         }
-        let count = top_k.unwrap_or(self.top_k).min(scores.len());
-        let better = |a: &usize, b: &usize| best_first(scores[*a], scores[*b]).then(a.cmp(b));
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        if count < order.len() {
-            order.select_nth_unstable_by(count, better);
-            order.truncate(count);
-        }
-        order.sort_unstable_by(better);
+        let order = best(&scores, top_k.unwrap_or(self.top_k));
         let class =
             |index| Class { label: label(&self.labels, index), index, score: scores[index] };
         Ok(order.into_iter().map(class).collect())
     }
+}
+
+/// Where the `count` highest scores are, best first, of equals the first.
+pub fn best(scores: &[f32], count: usize) -> Vec<usize> {
+    let better = |a: &usize, b: &usize| best_first(scores[*a], scores[*b]).then(a.cmp(b));
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    if count < order.len() {
+        order.select_nth_unstable_by(count, better);
+        order.truncate(count);
+    }
+    order.sort_unstable_by(better);
+    order
 }
 
 fn mismatch(output: &TensorSpec) -> VisionError {

@@ -182,7 +182,7 @@ mod tests {
             let (tensor, placement) = pipeline.run(&photo, &ImageLimits::default()).unwrap();
             let is_red = |x: usize, y: usize| {
                 let at = (y * 4 + x) * 3;
-                tensor.data()[at] > tensor.data()[at + 2]
+                tensor.bytes()[at] > tensor.bytes()[at + 2]
             };
             let seen = match [is_red(0, 0), is_red(3, 0), is_red(0, 3), is_red(3, 3)] {
                 [true, false, true, false] => "left",
@@ -203,10 +203,10 @@ mod tests {
         let spec = ImageSpec { colour: Colour::Gray, ..ImageSpec::default() };
         let grey = ImagePipeline::new(&spec, &input(DType::U8, &[1, 1, 1])).unwrap();
         let (tensor, _) = grey.run(&fixture("rgba.webp"), &limits).unwrap();
-        assert_eq!(tensor.data()[..], [90], "luma of 200, 40, 60");
+        assert_eq!(tensor.bytes()[..], [90], "luma of 200, 40, 60");
         let colour =
             ImagePipeline::new(&ImageSpec::default(), &input(DType::U8, &[3, 1, 1])).unwrap();
         let (tensor, _) = colour.run(&fixture("grey_alpha.png"), &limits).unwrap();
-        assert_eq!(tensor.data()[..], [90, 90, 90]);
+        assert_eq!(tensor.bytes()[..], [90, 90, 90]);
     }
 }

@@ -25,7 +25,7 @@ mod placement;
 mod resize;
 
 pub use self::answer::{Answer, Answerer};
-pub use self::classify::{Class, Classifier};
+pub use self::classify::{Class, Classifier, best};
 pub use self::decode::ImageLimits;
 pub use self::detect::{Detection, Detector};
 pub use self::error::VisionError;

@@ -1,3 +1,5 @@
 //! What all gRPC doors share.
 
+pub mod call;
+pub mod frame;
 pub mod status;

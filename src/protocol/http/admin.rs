@@ -62,7 +62,7 @@ pub(super) async fn set_traffic(
     mut body: Body,
 ) -> Result<Response, HttpError> {
     let body = shared.bodies.read(&mut body).await?;
-    let set: SetTraffic = serde_json::from_slice(&body.bytes).map_err(|e| {
+    let set: SetTraffic = serde_json::from_slice(&body.data.to_bytes()).map_err(|e| {
         let example = r#"{"weights": {"1": 90, "2": 10}} or {"latest": true}"#;
         InferError::Invalid(format!("traffic is {example}: {e}"))
     })?;

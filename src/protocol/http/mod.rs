@@ -1,7 +1,6 @@
 //! What all HTTP doors share: the routes, the accept loop, errors, request ids, health.
 
 mod admin;
-mod body;
 mod error;
 mod ops;
 mod request;
@@ -20,10 +19,12 @@ use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::control::Publisher;
-use crate::service::InferenceService;
+use crate::error::InferError;
+use crate::protocol::Bodies;
+use crate::router::ModelSpec;
+use crate::service::{InferenceService, Routed};
 use crate::telemetry::metrics::Metrics;
 
-pub use body::{Bodies, discard};
 pub use error::{HttpError, json, raw_json};
 pub use request::deadline_and_priority;
 pub use request_id::RequestId;
@@ -45,6 +46,14 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Picks the version that answers; a request that reaches none is counted.
+    pub fn route(&self, spec: &ModelSpec) -> Result<Routed, InferError> {
+        self.service.route(spec).inspect_err(|error| {
+            let code = error.code().http().to_string();
+            self.metrics.unrouted.with_label_values(&[&code]).inc();
+        })
+    }
+
     /// Whether a balancer should send requests here.
     pub fn is_ready(&self) -> bool {
         *self.loaded.borrow() && !self.stopping.load(Ordering::Relaxed)

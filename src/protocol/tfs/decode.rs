@@ -37,9 +37,8 @@ pub async fn decode(
     version: &Arc<ServedVersion>,
     verb: Verb,
     request: Request,
-    body: &Bytes,
+    body: Bytes,
 ) -> Result<Decoded, InferError> {
-    let body = body.clone();
     match kind(&request, &body)? {
         Kind::Json => {
             let version = version.clone();

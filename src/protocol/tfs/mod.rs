@@ -16,9 +16,8 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::error::InferError;
-use crate::protocol::http::{
-    HttpError, Shared, deadline_and_priority, discard, json as json_answer,
-};
+use crate::protocol::discard;
+use crate::protocol::http::{HttpError, Shared, deadline_and_priority, json as json_answer};
 use crate::router::ModelSpec;
 use crate::service::{Request as InferRequest, Routed};
 use path::{Target, Verb};
@@ -68,13 +67,9 @@ async fn answer(
     parts: Parts,
     body: &mut Body,
 ) -> Response {
-    let routed = match shared.service.route(spec) {
+    let routed = match shared.route(spec) {
         Ok(routed) => routed,
-        Err(error) => {
-            let code = error.code().http().to_string();
-            shared.metrics.unrouted.with_label_values(&[&code]).inc();
-            return HttpError(error).into_response();
-        }
+        Err(error) => return HttpError(error).into_response(),
     };
     let answer = infer(shared, &routed, verb, parts, body).await;
     let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
@@ -102,7 +97,7 @@ async fn infer(
     let body = shared.bodies.read_by(body, deadline, late).await?;
     let place = version.queue.reserve()?;
     let request = Request::from_parts(parts, Body::empty());
-    let decoded = decode::decode(service, version, verb, request, &body.bytes).await?;
+    let decoded = decode::decode(service, version, verb, request, body.data.to_bytes()).await?;
     let call = InferRequest { inputs: decoded.inputs, deadline, priority };
     let computed = service.infer(routed, place, call).await?;
     let (version, bytes) = (version.clone(), computed.bytes());

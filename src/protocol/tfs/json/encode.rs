@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{Form, JsonError};
@@ -97,6 +98,7 @@ fn columns(out: &mut Vec<u8>, outputs: &[(String, Tensor)]) {
 struct Cursor<'a> {
     name: &'a str,
     tensor: &'a Tensor,
+    data: Bytes,
     at: usize,
     /// Where the next byte string starts.
     offset: usize,
@@ -104,7 +106,7 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(name: &'a str, tensor: &'a Tensor) -> Cursor<'a> {
-        Cursor { name, tensor, at: 0, offset: 0 }
+        Cursor { name, tensor, data: tensor.bytes(), at: 0, offset: 0 }
     }
 
     /// Writes the next value of the dimensions from `dim` on.
@@ -122,7 +124,7 @@ impl<'a> Cursor<'a> {
     fn element(&mut self, out: &mut Vec<u8>) {
         let at = self.at;
         self.at += 1;
-        let data = &self.tensor.data()[..];
+        let data = &self.data[..];
         macro_rules! read {
             ($t:ty) => {{
                 const N: usize = size_of::<$t>();
@@ -161,7 +163,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn bytes(&mut self, out: &mut Vec<u8>) {
-        let data = &self.tensor.data()[self.offset..];
+        let data = &self.data[self.offset..];
         let len = data.first_chunk::<4>().map_or(0, |p| u32::from_le_bytes(*p) as usize);
         self.offset += 4 + len;
         let value = data.get(4..4 + len).unwrap_or_default();
@@ -210,7 +212,6 @@ fn string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     fn f32s(shape: &[usize], values: &[f32]) -> Tensor {
         Tensor::from_f32(shape.to_vec(), values).unwrap()

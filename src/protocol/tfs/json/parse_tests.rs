@@ -77,10 +77,10 @@ fn what_is_not_finite_has_words() {
 fn integers_keep_all_their_bits() {
     let body = format!(r#"{{"instances": [{}, 0]}}"#, u64::MAX);
     let request = parse_predict(body.as_bytes(), &[spec("x", DType::U64)], None).unwrap();
-    assert_eq!(tensor(&request, 0).data()[..8], [255; 8]);
+    assert_eq!(tensor(&request, 0).bytes()[..8], [255; 8]);
     let body = format!(r#"{{"instances": [{}]}}"#, i64::MIN);
     let request = parse_predict(body.as_bytes(), &[spec("x", DType::I64)], None).unwrap();
-    assert_eq!(tensor(&request, 0).data()[..], i64::MIN.to_le_bytes());
+    assert_eq!(tensor(&request, 0).bytes()[..], i64::MIN.to_le_bytes());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn named_rows_and_columns_may_name_the_inputs_in_any_order() {
     assert_eq!(rows.inputs, columns.inputs);
     assert_eq!((rows.form, columns.form), (Form::Row, Form::Columnar));
     assert_eq!(tensor(&rows, 0).shape(), [2, 2]);
-    assert_eq!(tensor(&rows, 1).data()[..], [3, 4]);
+    assert_eq!(tensor(&rows, 1).bytes()[..], [3, 4]);
 }
 
 #[test]

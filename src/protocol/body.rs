@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::InferError;
+use crate::tensor::Data;
 
 /// The budget counts in units, since a semaphore counts in 32 bits.
 const UNIT: usize = 1 << 10;
@@ -25,10 +26,14 @@ pub struct Bodies {
 
 /// A body that was read; its share of the budget is held as long as this is.
 pub struct Read {
-    /// The bytes, after decompression. A body of one frame is taken without a copy.
-    pub bytes: Bytes,
-    _share: Option<OwnedSemaphorePermit>,
+    /// The bytes, after decompression, in the frames they came in.
+    pub data: Data,
+    _share: Share,
 }
+
+/// What one request takes of the budget. Given back when dropped.
+#[derive(Default)]
+pub struct Share(Option<OwnedSemaphorePermit>);
 
 impl Bodies {
     /// Bodies of at most `limit` bytes, `together` at a time.
@@ -43,28 +48,21 @@ impl Bodies {
         if body.size_hint().lower() > self.limit as u64 {
             return Err(too_large());
         }
-        let mut frames: Vec<Bytes> = Vec::new();
-        let (mut total, mut share) = (0, None);
+        let (mut data, mut share) = (Data::new(), Share::default());
         while let Some(frame) = body.frame().await {
-            let frame =
-                frame.map_err(|e| InferError::Invalid(format!("can't read the body: {e}")))?;
-            let Ok(data) = frame.into_data() else { continue };
-            total += data.len();
-            if total > self.limit {
+            let Ok(frame) = frame.map_err(unreadable)?.into_data() else { continue };
+            if data.len() + frame.len() > self.limit {
                 return Err(too_large());
             }
-            self.take_share(&mut share, total)?;
-            frames.push(data);
+            self.grow(&mut share, data.len() + frame.len())?;
+            data.push(frame);
         }
-        let bytes = match &frames[..] {
-            [only] => only.clone(),
-            frames => {
-                let mut all = BytesMut::with_capacity(total);
-                frames.iter().for_each(|frame| all.extend_from_slice(frame));
-                all.freeze()
-            }
-        };
-        Ok(Read { bytes, _share: share })
+        Ok(Read { data, _share: share })
+    }
+
+    /// The bytes that one body or message may have.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Reads to the end before `deadline`, or gives what `late` makes.
@@ -77,22 +75,24 @@ impl Bodies {
         tokio::time::timeout_at(deadline.into(), self.read(body)).await.map_err(|_| late())?
     }
 
-    fn take_share(
-        &self,
-        share: &mut Option<OwnedSemaphorePermit>,
-        bytes: usize,
-    ) -> Result<(), InferError> {
-        let held = share.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    /// Makes a share one of `bytes`.
+    pub fn grow(&self, share: &mut Share, bytes: usize) -> Result<(), InferError> {
+        let held = share.0.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = bytes.div_ceil(UNIT).saturating_sub(held);
         let more = u32::try_from(more).map_err(|_| InferError::BodiesFull)?;
         let more = self.budget.clone().try_acquire_many_owned(more);
         let more = more.map_err(|_| InferError::BodiesFull)?;
-        match share {
+        match &mut share.0 {
             Some(share) => share.merge(more),
-            None => *share = Some(more),
+            None => share.0 = Some(more),
         }
         Ok(())
     }
+}
+
+/// The error of a body that breaks off.
+pub fn unreadable(error: axum::Error) -> InferError {
+    InferError::Invalid(format!("can't read the body: {error}"))
 }
 
 /// Reads a body that nobody wants, within bounds. Most clients look for an answer only when they
@@ -125,7 +125,10 @@ mod tests {
     #[tokio::test]
     async fn joins_frames_and_refuses_what_is_over_the_limit() {
         let bodies = Bodies::new(10, 100);
-        assert_eq!(bodies.read(&mut frames(&[4, 6])).await.unwrap().bytes, vec![b'x'; 10]);
+        assert_eq!(
+            bodies.read(&mut frames(&[4, 6])).await.unwrap().data.to_bytes(),
+            vec![b'x'; 10]
+        );
         let told = bodies.read(&mut Body::from(vec![0; 11])).await;
         assert!(matches!(told, Err(InferError::TooLarge { limit: 10 })));
         let counted = bodies.read(&mut frames(&[4, 7])).await;

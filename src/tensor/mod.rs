@@ -2,102 +2,18 @@
 //!
 //! Anyone may use this module; it uses none of the others. A [`Tensor`] is checked once, when it
 //! is made, so that `shape × dtype` and the length of its data agree ever after. Its data is
-//! row-major, little-endian and shared: slicing rows copies nothing.
+//! row-major, little-endian and shared: slicing and joining rows copies nothing.
+
+mod data;
+mod dtype;
 
 use std::fmt;
 use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-/// An element type, named as the Open Inference Protocol names them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DType {
-    /// One byte, 0 or 1.
-    Bool,
-    /// 8-bit unsigned.
-    U8,
-    /// 16-bit unsigned.
-    U16,
-    /// 32-bit unsigned.
-    U32,
-    /// 64-bit unsigned.
-    U64,
-    /// 8-bit signed.
-    I8,
-    /// 16-bit signed.
-    I16,
-    /// 32-bit signed.
-    I32,
-    /// 64-bit signed.
-    I64,
-    /// IEEE half precision.
-    F16,
-    /// Brain float, 16 bits.
-    BF16,
-    /// IEEE single precision.
-    F32,
-    /// IEEE double precision.
-    F64,
-    /// Byte strings, each preceded by its length as a little-endian `u32`.
-    Bytes,
-}
-
-impl DType {
-    /// Every element type.
-    pub const ALL: [DType; 14] = [
-        DType::Bool,
-        DType::U8,
-        DType::U16,
-        DType::U32,
-        DType::U64,
-        DType::I8,
-        DType::I16,
-        DType::I32,
-        DType::I64,
-        DType::F16,
-        DType::BF16,
-        DType::F32,
-        DType::F64,
-        DType::Bytes,
-    ];
-
-    /// Bytes an element takes; `None` for byte strings, whose elements differ in length.
-    pub const fn size(self) -> Option<usize> {
-        match self {
-            DType::Bool | DType::U8 | DType::I8 => Some(1),
-            DType::U16 | DType::I16 | DType::F16 | DType::BF16 => Some(2),
-            DType::U32 | DType::I32 | DType::F32 => Some(4),
-            DType::U64 | DType::I64 | DType::F64 => Some(8),
-            DType::Bytes => None,
-        }
-    }
-
-    /// The Open Inference Protocol's name, such as `FP32`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            DType::Bool => "BOOL",
-            DType::U8 => "UINT8",
-            DType::U16 => "UINT16",
-            DType::U32 => "UINT32",
-            DType::U64 => "UINT64",
-            DType::I8 => "INT8",
-            DType::I16 => "INT16",
-            DType::I32 => "INT32",
-            DType::I64 => "INT64",
-            DType::F16 => "FP16",
-            DType::BF16 => "BF16",
-            DType::F32 => "FP32",
-            DType::F64 => "FP64",
-            DType::Bytes => "BYTES",
-        }
-    }
-}
-
-impl fmt::Display for DType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub use data::{Data, Reader};
+pub use dtype::DType;
 
 /// Why bytes are not the tensor they claim to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,12 +48,18 @@ pub enum TensorError {
 pub struct Tensor {
     dtype: DType,
     shape: Vec<usize>,
-    data: Bytes,
+    data: Data,
 }
 
 impl Tensor {
-    /// Checks that `data` is what `shape` and `dtype` say, and takes it without copying.
-    pub fn new(dtype: DType, shape: Vec<usize>, data: Bytes) -> Result<Tensor, TensorError> {
+    /// Checks that `data` is what `shape` and `dtype` say, and takes it without copying; only
+    /// byte strings that came in pieces are joined.
+    pub fn new(
+        dtype: DType,
+        shape: Vec<usize>,
+        data: impl Into<Data>,
+    ) -> Result<Tensor, TensorError> {
+        let mut data = data.into();
         let elements = elements(&shape)?;
         match dtype.size() {
             Some(size) => {
@@ -150,11 +72,13 @@ impl Tensor {
                 }
             }
             None => {
-                let end = string_offset(&data, elements)
+                let joined = data.to_bytes();
+                let end = string_offset(&joined, elements)
                     .map_err(|index| TensorError::Strings { shape: shape.clone(), index })?;
-                if end != data.len() {
+                if end != joined.len() {
                     return Err(TensorError::Strings { shape, index: elements });
                 }
+                data = Data::from(joined);
             }
         }
         Ok(Tensor { dtype, shape, data })
@@ -186,9 +110,14 @@ impl Tensor {
         &self.shape
     }
 
-    /// The elements' bytes.
-    pub fn data(&self) -> &Bytes {
+    /// The elements' bytes, in as many pieces as they came.
+    pub fn data(&self) -> &Data {
         &self.data
+    }
+
+    /// The elements' bytes in one piece; copies only what came in several.
+    pub fn bytes(&self) -> Bytes {
+        self.data.to_bytes()
     }
 
     /// Length of the first dimension; a scalar is one row.
@@ -212,8 +141,9 @@ impl Tensor {
             }
             None => {
                 let row: usize = self.shape[1..].iter().product();
+                let data = self.bytes();
                 // The prefixes were walked in `new`, so both offsets exist.
-                let at = |r: usize| string_offset(&self.data, r * row).unwrap_or(self.data.len());
+                let at = |r: usize| string_offset(&data, r * row).unwrap_or(data.len());
                 self.data.slice(at(range.start)..at(range.end))
             }
         };
@@ -231,11 +161,14 @@ impl Tensor {
         if first.shape.is_empty() || !rest.iter().all(same) {
             return None;
         }
-        let mut data = BytesMut::with_capacity(parts.iter().map(|t| t.data.len()).sum());
-        parts.iter().for_each(|t| data.extend_from_slice(&t.data));
+        let mut data = Data::new();
+        parts.iter().for_each(|t| data.append(&t.data));
+        if first.dtype == DType::Bytes {
+            data = Data::from(data.to_bytes());
+        }
         let mut shape = first.shape.clone();
         shape[0] = parts.iter().map(Tensor::rows).sum();
-        Some(Tensor { dtype: first.dtype, shape, data: data.freeze() })
+        Some(Tensor { dtype: first.dtype, shape, data })
     }
 
     /// The elements as `f32`, whatever numeric type they have; `None` for byte strings.
@@ -243,7 +176,8 @@ impl Tensor {
         fn each<const N: usize>(data: &[u8], f: impl Fn([u8; N]) -> f32) -> Vec<f32> {
             data.as_chunks::<N>().0.iter().map(|c| f(*c)).collect()
         }
-        let d = &self.data[..];
+        let joined = self.bytes();
+        let d = &joined[..];
         Some(match self.dtype {
             DType::F32 => each(d, f32::from_le_bytes),
             DType::F64 => each(d, |b| f64::from_le_bytes(b) as f32),
@@ -264,13 +198,29 @@ impl Tensor {
     /// The elements of a byte-string tensor; empty for every other dtype.
     pub fn strings(&self) -> Vec<Bytes> {
         let mut out = Vec::new();
-        let mut at = 0;
-        while self.dtype == DType::Bytes && at < self.data.len() {
-            let end = string_offset(&self.data[at..], 1).unwrap_or(self.data.len() - at) + at;
-            out.push(self.data.slice(at + 4..end));
+        let (mut at, data) = (0, self.bytes());
+        while self.dtype == DType::Bytes && at < data.len() {
+            let end = string_offset(&data[at..], 1).unwrap_or(data.len() - at) + at;
+            out.push(data.slice(at + 4..end));
             at = end;
         }
         out
+    }
+
+    /// A tensor of byte strings.
+    pub fn from_strings<S: AsRef<[u8]>>(
+        shape: Vec<usize>,
+        strings: &[S],
+    ) -> Result<Tensor, TensorError> {
+        let bytes = strings.iter().map(|s| 4 + s.as_ref().len()).sum();
+        let mut data = BytesMut::with_capacity(bytes);
+        for (index, string) in strings.iter().enumerate() {
+            let len = u32::try_from(string.as_ref().len())
+                .map_err(|_| TensorError::Strings { shape: shape.clone(), index })?;
+            data.put_u32_le(len);
+            data.extend_from_slice(string.as_ref());
+        }
+        Tensor::new(DType::Bytes, shape, data.freeze())
     }
 }
 

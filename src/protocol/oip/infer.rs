@@ -1,0 +1,193 @@
+//! An inference request, whichever door it came through, and what is answered.
+
+use std::time::Duration;
+
+use crate::batcher::Priority;
+use crate::engine::BatchMode;
+use crate::error::InferError;
+use crate::input::InputValue;
+use crate::protocol::http::Shared;
+use crate::router::{ModelSpec, Selector, ServedVersion};
+use crate::service::{Request, Routed};
+use crate::tensor::{DType, Tensor};
+use crate::vision::{Answerer, best};
+
+/// A decoded request.
+#[derive(Debug, Default)]
+pub struct Call {
+    /// The caller's own name for it, given back.
+    pub id: String,
+    /// What it asks for as a whole.
+    pub parameters: Parameters,
+    /// By name, in any order. Byte strings for an image input are encoded images.
+    pub inputs: Vec<(String, Tensor)>,
+    /// The outputs that are wanted; none means all.
+    pub outputs: Vec<Wanted>,
+}
+
+/// The parameters of a request that mean something here. Others are passed over, as Triton does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// 1 goes first, 2 is the rule, what is higher comes last; 0 is unsaid.
+    pub priority: u64,
+    /// The time the request has.
+    pub timeout: Option<Duration>,
+    /// Whether outputs are wanted as bytes behind the JSON, where they don't say themselves.
+    pub binary_data_output: bool,
+}
+
+/// An output that is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// The best so many classes instead of the tensor; 0 is the tensor.
+    pub classification: usize,
+    /// Whether it is wanted as bytes behind the JSON.
+    pub binary: Option<bool>,
+}
+
+/// What the server gives, by door, where the request does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Defaults {
+    /// From the call's headers.
+    pub timeout: Option<Duration>,
+    /// From the call's headers.
+    pub priority: Priority,
+}
+
+/// Which version of a model is meant; versions are numbers, and no text is the traffic's choice.
+pub fn spec(model: &str, version: &str) -> Result<ModelSpec, InferError> {
+    let selector = match version {
+        "" => Selector::Traffic,
+        text => match text.parse() {
+            Ok(version) if text.bytes().all(|b| b.is_ascii_digit()) => Selector::Version(version),
+            _ => {
+                return Err(InferError::Invalid(format!(
+                    "{model}: version `{text}` is no number; leave it out for the traffic's choice"
+                )));
+            }
+        },
+    };
+    Ok(ModelSpec { model: model.to_owned(), selector })
+}
+
+/// Computes a call on the version it was routed to. The outputs come in the order they were asked
+/// for, or else in the signature's.
+pub async fn run(
+    shared: &Shared,
+    routed: &Routed,
+    call: Call,
+    defaults: Defaults,
+) -> Result<Vec<(String, Tensor)>, InferError> {
+    let version = &routed.version;
+    let wanted = wanted(version, &call.outputs)?;
+    let place = version.queue.reserve()?;
+    let timeout = [call.parameters.timeout, defaults.timeout].into_iter().flatten().min();
+    let deadline = shared.service.deadline(routed, timeout);
+    let priority = match call.parameters.priority {
+        0 => defaults.priority,
+        1 => Priority::High,
+        2 => Priority::Normal,
+        _ => Priority::Low,
+    };
+    let inputs = call.inputs.into_iter().map(|(name, tensor)| {
+        let value = value(version, &name, tensor);
+        (name, value)
+    });
+    let request = Request { inputs: inputs.collect(), deadline, priority };
+    let response = shared.service.infer(routed, place, request).await?;
+    let names = |at: usize| version.signature().outputs[at].name.clone();
+    let output = |(at, classes): (usize, usize)| {
+        let Some(tensor) = response.outputs.get(at) else {
+            return Err(InferError::Internal(format!("output {at} is missing")));
+        };
+        match classes {
+            0 => Ok((names(at), tensor.clone())),
+            n => Ok((names(at), classify(version, at, tensor, n)?)),
+        }
+    };
+    wanted.into_iter().map(output).collect()
+}
+
+fn value(version: &ServedVersion, name: &str, tensor: Tensor) -> InputValue {
+    match version.image_input() {
+        Some(spec) if spec.name == name && tensor.dtype() == DType::Bytes => {
+            InputValue::Images(tensor.strings())
+        }
+        _ => InputValue::Tensor(tensor),
+    }
+}
+
+/// Where the wanted outputs stand in the signature, with the classes wanted of each.
+fn wanted(version: &ServedVersion, asked: &[Wanted]) -> Result<Vec<(usize, usize)>, InferError> {
+    let outputs = &version.signature().outputs;
+    if asked.is_empty() {
+        return Ok((0..outputs.len()).map(|at| (at, 0)).collect());
+    }
+    let place = |wanted: &Wanted| {
+        let at = outputs.iter().position(|o| o.name == wanted.name).ok_or_else(|| {
+            let known: Vec<_> = outputs.iter().map(|o| o.name.as_str()).collect();
+            version.invalid(format!("no output `{}`; outputs: {}", wanted.name, known.join(", ")))
+        })?;
+        Ok((at, wanted.classification))
+    };
+    asked.iter().map(place).collect()
+}
+
+/// The classification extension: the best classes of each row as `score:index[:label]`
+/// (docs/protocol/extension_classification.md).
+fn classify(
+    version: &ServedVersion,
+    output: usize,
+    tensor: &Tensor,
+    count: usize,
+) -> Result<Tensor, InferError> {
+    let scores = tensor.to_f32().ok_or_else(|| {
+        version.invalid(format!("output {output} holds byte strings, which have no best classes"))
+    })?;
+    let rows = match version.signature().batch_mode {
+        BatchMode::Whole => None,
+        _ => Some(tensor.rows()),
+    };
+    let classes = scores.len() / rows.unwrap_or(1).max(1);
+    let count = count.min(classes);
+    let labels = match &version.answerer {
+        Some(Answerer::Classifier(classifier)) if classifier.labels(output) => Some(classifier),
+        _ => None,
+    };
+    let whole = tensor.dtype().is_integer();
+    let mut texts = Vec::with_capacity(rows.unwrap_or(1) * count);
+    for row in scores.chunks_exact(classes.max(1)) {
+        for index in best(row, count) {
+            let score = row[index];
+            // As C's printf has it.
+            let mut text =
+                if whole { format!("{score:.0}:{index}") } else { format!("{score:.6}:{index}") };
+            if score.is_nan() {
+                text = format!("nan:{index}");
+            }
+            if let Some(label) = labels.and_then(|l| l.label(output, index)) {
+                text = format!("{text}:{label}");
+            }
+            texts.push(text);
+        }
+    }
+    let shape = rows.into_iter().chain([count]).collect();
+    Tensor::from_strings(shape, &texts).map_err(|e| InferError::Internal(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_numbers() {
+        let selector = |text| spec("m", text).map(|s| s.selector).ok();
+        assert_eq!(selector(""), Some(Selector::Traffic));
+        assert_eq!(selector("12"), Some(Selector::Version(12)));
+        for wrong in ["+1", "-1", "v1", "1 ", "99999999999999999999"] {
+            assert_eq!(selector(wrong), None, "{wrong}");
+        }
+    }
+}
