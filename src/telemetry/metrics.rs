@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::stats::VersionStats;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -42,6 +43,8 @@ pub struct Metrics {
 
 /// The handles of one version.
 pub struct VersionMetrics {
+    /// Sums of the same moments.
+    pub stats: VersionStats,
     metrics: Arc<Metrics>,
     labels: [String; 2],
     request: Histogram,
@@ -183,6 +186,7 @@ impl Metrics {
         let [queue_rows, in_flight] = self.gauges.each_ref().map(|g| g.with_label_values(&l));
         let ok = self.requests.with_label_values(&[l[0], l[1], "200"]);
         VersionMetrics {
+            stats: VersionStats::default(),
             metrics: self.clone(),
             request,
             preprocess,
@@ -210,6 +214,7 @@ impl VersionMetrics {
     /// A request was answered with an HTTP status.
     pub fn finished(&self, status: u16, took: Duration) {
         self.in_flight.dec();
+        self.stats.finished(status == 200, took);
         if !self.metrics.enabled {
             return;
         }
@@ -230,6 +235,7 @@ impl VersionMetrics {
 
     /// The images of a request became tensors.
     pub fn preprocessed(&self, took: Duration) {
+        self.stats.preprocessed(took);
         if self.metrics.enabled {
             self.preprocess.observe(took.as_secs_f64());
         }
@@ -237,6 +243,7 @@ impl VersionMetrics {
 
     /// Queued work reached the engine.
     pub fn dequeued(&self, waited: Duration) {
+        self.stats.dequeued(waited);
         if self.metrics.enabled {
             self.queue.observe(waited.as_secs_f64());
         }
@@ -244,6 +251,7 @@ impl VersionMetrics {
 
     /// The engine ran.
     pub fn computed(&self, rows: usize, took: Duration) {
+        self.stats.computed(rows, took);
         if self.metrics.enabled {
             self.compute.observe(took.as_secs_f64());
             self.batch.observe(rows as f64);

@@ -19,6 +19,7 @@ pub struct ImagePipeline {
     /// Width and height.
     target: (u32, u32),
     shape: Vec<usize>,
+    layout: Layout,
     resize: ResizeMode,
     crop_fraction: f32,
     filter: Filter,
@@ -77,6 +78,7 @@ impl ImagePipeline {
             dtype,
             target: (w, h),
             shape,
+            layout: spec.layout,
             resize: spec.resize,
             crop_fraction: spec.crop_fraction,
             filter: spec.filter,
@@ -88,6 +90,11 @@ impl ImagePipeline {
     /// The model's input it is for.
     pub fn input(&self) -> &str {
         &self.input
+    }
+
+    /// The order of the input's dimensions.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Height and width of the model's input, in pixels.

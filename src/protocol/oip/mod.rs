@@ -3,3 +3,4 @@
 //! docs/protocol). One meaning behind two doors: REST and gRPC.
 
 pub mod infer;
+pub mod model;
