@@ -103,17 +103,18 @@ impl App {
             ImageLimits { max_pixels: config.max_image_pixels, max_bytes: config.max_body_bytes };
         let pool = DecodePool::new(plan.decode, plan.decode * DECODE_QUEUE, limits);
         let timeout = Duration::from_millis(config.request_timeout_ms);
+        let (stop_rest, rest_stopped) = watch::channel(false);
+        let (stop_admin, admin_stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             service: InferenceService::new(router, pool.map_err(other)?, timeout),
             publisher,
             metrics,
             loaded: reconciler.ready(),
             stopping: false.into(),
+            drain: rest_stopped.clone(),
             bodies: Bodies::new(config.max_body_bytes, config.max_buffered_bytes),
         });
         let grace = Duration::from_millis(config.grace_ms);
-        let (stop_rest, rest_stopped) = watch::channel(false);
-        let (stop_admin, admin_stopped) = watch::channel(false);
         let max = config.max_connections;
         let routes = http::rest(shared.clone());
         let rest = tokio::spawn(server::serve(rest_listener, routes, max, rest_stopped, grace));

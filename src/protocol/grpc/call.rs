@@ -132,8 +132,13 @@ where
     };
     let (messages, outgoing) = (Messages::new(body, context.incoming), context.outgoing);
     let read = stream::unfold(Some((messages, context)), |state| async {
-        let (mut messages, context) = state?;
-        match messages.next(&context.shared.bodies, context.patience()).await {
+        let (mut messages, context): (Messages, Arc<Context>) = state?;
+        let mut drain = context.shared.drain.clone();
+        let next = tokio::select! {
+            next = messages.next(&context.shared.bodies, context.patience()) => next,
+            _ = drain.wait_for(|drain| *drain) => Err(InferError::ShuttingDown),
+        };
+        match next {
             Ok(Some(message)) => Some((Ok((message, context.clone())), Some((messages, context)))),
             Ok(None) => None,
             // What comes after a broken frame can't be told apart.

@@ -41,6 +41,8 @@ pub struct Shared {
     pub loaded: watch::Receiver<bool>,
     /// Whether the server is on its way out.
     pub stopping: AtomicBool,
+    /// Turns true when open connections are to end: what streams without end, ends then.
+    pub drain: watch::Receiver<bool>,
     /// What reads the bodies of inference requests.
     pub bodies: Bodies,
 }
@@ -52,6 +54,15 @@ impl Shared {
             let code = error.code().http().to_string();
             self.metrics.unrouted.with_label_values(&[&code]).inc();
         })
+    }
+
+    /// Whether a model could answer now; one that is not known is an error.
+    pub fn is_model_ready(&self, spec: &ModelSpec) -> Result<bool, InferError> {
+        match self.service.router.route(spec, 0) {
+            Ok(_) => Ok(true),
+            Err(InferError::NotAvailable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a balancer should send requests here.
