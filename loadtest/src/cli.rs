@@ -19,9 +19,12 @@ Examples:
   Fifty requests a second by the clock, whether or not the answers keep up:
     loadtest run URL --body photo.jpg --rate 50 --duration 30s --json report.json
   Calm, a flood, calm again:
-    loadtest run URL --body photo.jpg --phases 'rate=30,10s;rate=640,30s;rate=30,10s'";
+    loadtest run URL --body photo.jpg --phases 'rate=30,10s;rate=640,30s;rate=30,10s'
+  Thirty-two gRPC calls under way over two connections:
+    loadtest run --grpc http://127.0.0.1:8500/inference.GRPCInferenceService/ModelInfer \\
+      --body request.bin --concurrency 32 --connections 2";
 
-/// Load for HTTP inference servers
+/// Load for HTTP and gRPC inference servers
 #[derive(clap::Parser)]
 #[command(version, about)]
 pub struct Cli {
@@ -52,6 +55,12 @@ pub struct RunArgs {
     /// Another header, `name: value`
     #[arg(long, value_name = "HEADER")]
     header: Vec<String>,
+    /// Call by gRPC: the URL's path is /package.Service/Method, each body is a message
+    #[arg(long)]
+    grpc: bool,
+    /// gRPC: connections that calls share
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "grpc")]
+    connections: usize,
     /// Closed loop: connections that each have one request under way
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["rate", "phases"])]
     concurrency: usize,
@@ -100,6 +109,8 @@ pub struct Plan {
     pub headers: HeaderMap,
     /// Sent in turn, each with its content type; empty for GET.
     pub bodies: Vec<(Bytes, HeaderValue)>,
+    /// The connections that gRPC calls share, if the bodies are messages of such.
+    pub grpc: Option<usize>,
     /// When requests start.
     pub load: Load,
     /// Not counted, before the first phase.
@@ -162,6 +173,7 @@ impl RunArgs {
             uri: path,
             headers,
             bodies: self.bodies()?,
+            grpc: self.grpc.then_some(self.connections.max(1)),
             load: self.load()?,
             warmup: self.warmup,
             timeout: self.timeout,

@@ -1,4 +1,4 @@
-//! HTTP/1.1 over kept connections.
+//! HTTP/1.1 over kept connections, or gRPC over shared ones.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use crate::cli::Plan;
+use crate::grpc::Calls;
 
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,12 +32,14 @@ pub enum Outcome {
 pub struct Client {
     plan: Plan,
     idle: RefCell<Vec<SendRequest<Full<Bytes>>>>,
+    calls: Option<Calls>,
 }
 
 impl Client {
     /// A client without a connection yet.
     pub fn new(plan: Plan) -> Client {
-        Client { plan, idle: RefCell::default() }
+        let calls = plan.grpc.map(|connections| Calls::new(&plan, connections));
+        Client { plan, idle: RefCell::default(), calls }
     }
 
     /// Bytes of the body of request `number`.
@@ -53,6 +56,9 @@ impl Client {
     }
 
     async fn exchange(&self, number: usize) -> Outcome {
+        if let Some(calls) = &self.calls {
+            return calls.exchange(number, &self.plan).await;
+        }
         loop {
             let kept = self.idle.borrow_mut().pop();
             let was_kept = kept.is_some();

@@ -16,6 +16,7 @@ fn plan(address: SocketAddr, load: Load) -> Plan {
         uri: "/predict".parse().unwrap(),
         headers: HeaderMap::new(),
         bodies: vec![(vec![b'x'; 10].into(), HeaderValue::from_static("text/plain"))],
+        grpc: None,
         load,
         warmup: Duration::ZERO,
         timeout: Duration::from_secs(5),

@@ -1,6 +1,6 @@
-//! Load for HTTP inference servers: closed-loop or open-loop, timed from the intended start.
+//! Load for HTTP and gRPC inference servers: closed-loop or open-loop, timed from the intended start.
 //!
-//! [`arrivals`] says when requests start, [`drive`] starts them, [`client`] sends them,
+//! [`arrivals`] says when requests start, [`drive`] starts them, [`client`] sends them ([`grpc`] the calls),
 //! [`record`] counts what came of them, [`watch`] looks at the server's process, and [`report`]
 //! tells it all.
 
@@ -8,6 +8,7 @@ mod arrivals;
 mod cli;
 mod client;
 mod drive;
+mod grpc;
 mod record;
 mod report;
 mod watch;
