@@ -90,6 +90,14 @@ pub enum InferError {
         /// Version asked for.
         version: u64,
     },
+    /// A change names a model that has no directory.
+    #[error("no model {model}: {directory} holds neither a version nor a model.toml")]
+    NoSuchModel {
+        /// Model named.
+        model: String,
+        /// Where it would be.
+        directory: String,
+    },
     /// The model gives no version this label.
     #[error("Unrecognized servable version label: {label} of model {model}")]
     UnknownLabel {
@@ -138,6 +146,9 @@ pub enum InferError {
     /// Bodies that are held together are at their bound.
     #[error("too many request bodies are held in memory (--max-buffered-bytes); try again shortly")]
     BodiesFull,
+    /// Loads and unloads that wait are at their bound.
+    #[error("{0} loads and unloads wait already; try again shortly")]
+    CommandsFull(usize),
     /// The deadline passed before an answer was there.
     #[error("{model} version {version}: no answer within {timeout:?}")]
     DeadlineExceeded {
@@ -193,7 +204,9 @@ impl InferError {
     /// The kind of failure.
     pub fn code(&self) -> Code {
         match self {
-            InferError::UnknownModel(_) | InferError::UnknownVersion { .. } => Code::NotFound,
+            InferError::UnknownModel(_)
+            | InferError::UnknownVersion { .. }
+            | InferError::NoSuchModel { .. } => Code::NotFound,
             InferError::UnknownLabel { .. } | InferError::Invalid(_) => Code::InvalidArgument,
             InferError::TooLarge { .. } => Code::TooLarge,
             InferError::UnsupportedMedia(_) => Code::UnsupportedMedia,
@@ -201,6 +214,7 @@ impl InferError {
             | InferError::QueueFull { .. }
             | InferError::DecodersBusy(_)
             | InferError::BodiesFull
+            | InferError::CommandsFull(_)
             | InferError::ShuttingDown => Code::Unavailable,
             InferError::DeadlineExceeded { .. } | InferError::Late(_) => Code::DeadlineExceeded,
             InferError::Conflict(_) => Code::FailedPrecondition,
@@ -219,6 +233,7 @@ impl InferError {
             | InferError::RateLimited { retry_after, .. } => Some(*retry_after),
             InferError::DecodersBusy(_)
             | InferError::BodiesFull
+            | InferError::CommandsFull(_)
             | InferError::ShuttingDown
             | InferError::NotAvailable { .. } => Some(Duration::from_secs(1)),
             _ => None,

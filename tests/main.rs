@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod churn;
+mod commands;
 mod repository;
 mod serving;
 mod settings;

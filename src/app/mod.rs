@@ -110,6 +110,8 @@ impl App {
             publisher,
             metrics,
             loaded: reconciler.ready(),
+            commands: reconciler.commands(),
+            allow_control: config.allow_control,
             stopping: false.into(),
             drain: rest_stopped.clone(),
             bodies: Bodies::new(config.max_body_bytes, config.max_buffered_bytes),

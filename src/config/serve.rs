@@ -89,6 +89,11 @@ pub struct ServeConfig {
           value_parser = clap::value_parser!(u64).range(0..=600_000))]
     pub settle_ms: u64,
 
+    /// Whether load, unload and reload may be asked on the public ports
+    #[arg(long, env = "OCELLI_ALLOW_CONTROL", default_value_t = false, value_name = "BOOL",
+          action = clap::ArgAction::Set)]
+    pub allow_control: bool,
+
     /// Milliseconds to go on serving, not ready, after SIGTERM: until balancers have noticed
     #[arg(long, env = "OCELLI_LAME_DUCK_MS", default_value_t = 5000, value_name = "MS")]
     pub lame_duck_ms: u64,

@@ -33,6 +33,9 @@ struct ModelState {
 pub struct Loaded {
     /// Versions that are loaded and warm.
     pub versions: BTreeMap<u64, Arc<ServedVersion>>,
+    /// Versions on disk that `[versions]` asks for, loaded or not. Others may be loaded too, to be
+    /// gone back to.
+    pub selected: BTreeSet<u64>,
     /// Labels of `model.toml`.
     pub labels: BTreeMap<String, u64>,
     /// Every version known.
@@ -153,8 +156,9 @@ fn model<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ModelState, Inf
 impl ModelState {
     fn routes(&mut self) -> ModelRoutes {
         let available = self.loaded.versions.keys().copied().collect();
+        self.history.select(&self.loaded.selected);
         let weights = self.history.settle(&available);
-        let Loaded { versions, labels, statuses, problem } = self.loaded.clone();
+        let Loaded { versions, labels, statuses, problem, .. } = self.loaded.clone();
         let split = weights.and_then(|w| Split::new(&w).ok());
         ModelRoutes { versions, labels, split, statuses, problem }
     }

@@ -11,10 +11,13 @@ pub type Weights = BTreeMap<u64, u32>;
 /// Tables kept for going back.
 const KEPT: usize = 32;
 
+/// Who puts a table into force where nobody asked for a certain one.
+const LATEST: &str = "latest";
+
 /// What a model's traffic should be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Traffic {
-    /// All to the latest version that is available.
+    /// All to the latest version that is selected and available.
     #[default]
     Latest,
     /// As weighed, whatever else becomes available.
@@ -44,6 +47,8 @@ pub struct History {
     author: String,
     reason: String,
     restores: Option<u64>,
+    /// Among these is the latest.
+    selected: BTreeSet<u64>,
     tables: Vec<Table>,
 }
 
@@ -91,6 +96,22 @@ impl History {
         Ok(())
     }
 
+    /// Says which versions the latest is sought among. One that is kept only to go back to must
+    /// not win over an older one that is asked for.
+    pub fn select(&mut self, versions: &BTreeSet<u64>) {
+        self.selected.clone_from(versions);
+    }
+
+    /// The latest version that is selected and available. Until there is one, what was the latest
+    /// before goes on, or else any.
+    fn latest(&self, available: &BTreeSet<u64>) -> Option<u64> {
+        let held = self.tables.last().filter(|t| t.author == LATEST);
+        let held = held.and_then(|t| t.weights.keys().next_back());
+        let selected = self.selected.intersection(available).last();
+        let held = held.filter(|v| !self.selected.is_empty() && available.contains(v));
+        selected.or(held).or(available.last()).copied()
+    }
+
     /// The weights to serve by, given what is available, recorded if they are new. A wanted
     /// table takes effect only when all its versions are there; until then the one before it
     /// holds, and at the very start its available part.
@@ -100,7 +121,7 @@ impl History {
             w.iter().filter(|(v, _)| available.contains(v)).map(|(v, n)| (*v, *n)).collect()
         };
         let (weights, wanted) = match &self.wanted {
-            Traffic::Latest => (available.last().map(|v| Weights::from([(*v, 1)]))?, true),
+            Traffic::Latest => (Weights::from([(self.latest(available)?, 1)]), true),
             Traffic::Weighted(w) if there(w) => (w.clone(), true),
             Traffic::Weighted(w) => match self.tables.last() {
                 Some(held) if there(&held.weights) => return Some(held.weights.clone()),
@@ -123,7 +144,7 @@ impl History {
             (self.author.clone(), self.reason.clone(), self.restores)
         } else if wanted {
             let latest = weights.keys().next_back().copied().unwrap_or_default();
-            ("latest".to_owned(), format!("version {latest} became the latest available"), None)
+            (LATEST.to_owned(), format!("version {latest} became the latest available"), None)
         } else {
             ("availability".to_owned(), "a version of the table is not available".to_owned(), None)
         };
@@ -177,6 +198,22 @@ mod tests {
         assert_eq!(h.tables().len(), 2);
         assert_eq!(h.retained(1), set(&[1, 2]));
         assert_eq!(h.retained(0), set(&[2]));
+    }
+
+    #[test]
+    fn the_latest_is_one_of_the_selected() {
+        let mut h = History::default();
+        h.select(&set(&[2]));
+        assert_eq!(h.settle(&set(&[1])), Some(weigh(&[(1, 1)])));
+        assert_eq!(h.settle(&set(&[1, 2])), Some(weigh(&[(2, 1)])));
+        // An older one is asked for, and 2 stays to be gone back to.
+        h.select(&set(&[1]));
+        assert_eq!(h.settle(&set(&[1, 2])), Some(weigh(&[(1, 1)])));
+        // 2 is not what bridges the time until 3 is there.
+        h.select(&set(&[3]));
+        assert_eq!(h.settle(&set(&[1, 2])), Some(weigh(&[(1, 1)])));
+        assert_eq!(h.settle(&set(&[2])), Some(weigh(&[(2, 1)])));
+        assert_eq!(h.settle(&set(&[2, 3])), Some(weigh(&[(3, 1)])));
     }
 
     #[test]

@@ -3,7 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use super::orders::numbers;
 use super::scan::Fingerprint;
+use crate::error::InferError;
+use crate::router::{VersionState, VersionStatus};
+
+/// The reason of a version that was asked out of service.
+pub const UNLOADED: &str = "unloaded by request";
 
 /// What is known of a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +66,51 @@ pub fn next_action(
         }
     }
     if settling { Action::Settle } else { Action::Rest }
+}
+
+/// What a caller is told who waits for a model that came to rest: the newest wanted version that
+/// is not what its files say, if there is one.
+pub fn outcome(
+    model: &str,
+    wanted: &BTreeSet<u64>,
+    on_disk: &BTreeSet<u64>,
+    statuses: &BTreeMap<u64, VersionStatus>,
+) -> Result<(), InferError> {
+    if wanted.is_empty() {
+        let on_disk = numbers(on_disk);
+        let what = format!("model {model}: no version is wanted; on disk: {on_disk}");
+        return Err(InferError::Conflict(what));
+    }
+    for version in wanted.iter().rev() {
+        let reason = match statuses.get(version) {
+            _ if !on_disk.contains(version) => {
+                format!("no such version directory; on disk: {}", numbers(on_disk))
+            }
+            Some(VersionStatus { error: Some(error), .. }) => error.clone(),
+            Some(VersionStatus { state: VersionState::Available, .. }) => continue,
+            Some(status) => format!("is {}", status.state.name()),
+            None => "its files can't be read".to_owned(),
+        };
+        return Err(InferError::Conflict(format!("model {model} version {version}: {reason}")));
+    }
+    Ok(())
+}
+
+/// The statuses of a model that was asked out of service: `UNLOADING` while requests still hold
+/// a version, of which `removed` are routed to no more as of now.
+pub fn out_of_service(
+    before: &BTreeMap<u64, VersionStatus>,
+    on_disk: &BTreeSet<u64>,
+    removed: &BTreeSet<u64>,
+) -> BTreeMap<u64, VersionStatus> {
+    let held = before.iter().filter(|(_, s)| s.state == VersionState::Unloading).map(|(v, _)| *v);
+    let held: BTreeSet<u64> = held.chain(removed.iter().copied()).collect();
+    let status = |version: &u64| {
+        let held = held.contains(version);
+        let state = if held { VersionState::Unloading } else { VersionState::End };
+        (*version, VersionStatus { state, error: Some(UNLOADED.to_owned()) })
+    };
+    on_disk.union(&held).map(status).collect()
 }
 
 #[cfg(test)]
@@ -135,5 +186,61 @@ mod tests {
         let wanted = BTreeMap::from([(2, young)]);
         let next = next_action(&wanted, &BTreeSet::from([2]), &known, now, SETTLE);
         assert_eq!(next, Action::Unload(1));
+    }
+
+    fn status(state: VersionState, error: Option<&str>) -> VersionStatus {
+        VersionStatus { state, error: error.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_waiting_caller_hears_of_the_newest_version_that_is_not_as_wanted() {
+        use VersionState::{Available, End, Start};
+        let statuses = BTreeMap::from([
+            (1, status(Available, None)),
+            (2, status(End, Some("broken"))),
+            (3, status(Available, Some("half a file"))),
+            (4, status(Available, None)),
+            (5, status(Start, None)),
+        ]);
+        let disk = BTreeSet::from([1, 2, 3, 4, 5, 6]);
+        for (wanted, told) in [
+            (vec![1, 4], None),
+            (vec![1, 2], Some("model m version 2: broken")),
+            (vec![2, 3, 4], Some("model m version 3: half a file")),
+            (vec![5], Some("model m version 5: is START")),
+            (vec![4, 6], Some("model m version 6: its files can't be read")),
+            (vec![4, 9], Some("model m version 9: no such version directory")),
+            (vec![], Some("model m: no version is wanted; on disk: 1, 2, 3, 4, 5, 6")),
+        ] {
+            let wanted = wanted.into_iter().collect();
+            let error = outcome("m", &wanted, &disk, &statuses).err().map(|e| e.to_string());
+            let fits = match (&error, told) {
+                (Some(error), Some(told)) => error.starts_with(told),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(fits, "{wanted:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn what_left_service_is_listed_until_its_files_and_its_requests_are_gone() {
+        use VersionState::{Available, End, Start, Unloading};
+        let why = Some(UNLOADED);
+        let all = BTreeMap::from([
+            (1, status(Available, None)),
+            (2, status(End, Some("broken"))),
+            (3, status(Start, None)),
+        ]);
+        let disk = BTreeSet::from([1, 2, 3]);
+        let out = out_of_service(&all, &disk, &BTreeSet::from([1]));
+        let end = status(End, why);
+        let expected = [(1, status(Unloading, why)), (2, end.clone()), (3, end.clone())];
+        assert_eq!(out, BTreeMap::from(expected.clone()));
+        // The same again, and with a version that came and one whose files went.
+        assert_eq!(out_of_service(&out, &disk, &BTreeSet::new()), BTreeMap::from(expected));
+        let out = out_of_service(&out, &BTreeSet::from([2, 4]), &BTreeSet::new());
+        let expected = [(1, status(Unloading, why)), (2, end.clone()), (4, end)];
+        assert_eq!(out, BTreeMap::from(expected));
     }
 }

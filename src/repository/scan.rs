@@ -51,7 +51,10 @@ fn list_files(dir: &Path, depth: usize, out: &mut Vec<FileStamp>) -> io::Result<
 }
 
 /// The models of a repository, by name, with the versions that hold a model file.
-pub fn scan(root: &Path) -> io::Result<BTreeMap<String, BTreeSet<u64>>> {
+pub type Found = BTreeMap<String, BTreeSet<u64>>;
+
+/// What is in a repository.
+pub fn scan(root: &Path) -> io::Result<Found> {
     let mut models = BTreeMap::new();
     for entry in std::fs::read_dir(root)? {
         let entry = entry?;

@@ -57,6 +57,21 @@ pub struct VersionPolicy {
 }
 
 impl VersionPolicy {
+    /// The newest `n`.
+    pub fn latest(n: usize) -> VersionPolicy {
+        VersionPolicy { latest: Some(n), ..VersionPolicy::default() }
+    }
+
+    /// All there are.
+    pub fn all() -> VersionPolicy {
+        VersionPolicy { all: Some(true), ..VersionPolicy::default() }
+    }
+
+    /// These, and no other.
+    pub fn specific(versions: BTreeSet<u64>) -> VersionPolicy {
+        VersionPolicy { specific: Some(versions), ..VersionPolicy::default() }
+    }
+
     /// Which of the versions on disk are wanted; by default the latest one.
     pub fn select(&self, on_disk: &BTreeSet<u64>) -> BTreeSet<u64> {
         if self.all == Some(true) {
@@ -66,6 +81,14 @@ impl VersionPolicy {
             Some(specific) => on_disk.intersection(specific).copied().collect(),
             None => on_disk.iter().rev().take(self.latest.unwrap_or(1)).copied().collect(),
         }
+    }
+
+    /// Versions that are named and not on disk.
+    pub fn missing(&self, on_disk: &BTreeSet<u64>) -> BTreeSet<u64> {
+        if self.all == Some(true) {
+            return BTreeSet::new();
+        }
+        self.specific.iter().flatten().filter(|v| !on_disk.contains(v)).copied().collect()
     }
 
     fn check(&self) -> Result<(), String> {

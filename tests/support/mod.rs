@@ -1,6 +1,7 @@
 //! A server of the built binary on ports of its own, killed with its test.
 
 pub mod onnx;
+pub mod rig;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -21,6 +21,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 use crate::control::Publisher;
 use crate::error::InferError;
 use crate::protocol::Bodies;
+use crate::repository::Commands;
 use crate::router::ModelSpec;
 use crate::service::{InferenceService, Routed};
 use crate::telemetry::metrics::Metrics;
@@ -39,6 +40,10 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Whether what was there at the start has been loaded.
     pub loaded: watch::Receiver<bool>,
+    /// What asks the repository to load and unload.
+    pub commands: Commands,
+    /// Whether the public ports may ask that (`--allow-control`).
+    pub allow_control: bool,
     /// Whether the server is on its way out.
     pub stopping: AtomicBool,
     /// Turns true when open connections are to end: what streams without end, ends then.

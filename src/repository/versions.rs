@@ -1,0 +1,278 @@
+//! The hands of the loop: versions and models into service, out of it, and what is told of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::load::{self, LoadError};
+use super::plan::{self, Known};
+use super::rounds::Loop;
+use super::scan::Fingerprint;
+use super::spec::ModelSpecFile;
+use super::waiting::ANY_ROUND;
+use crate::batcher::{Limits, Target};
+use crate::control::{Loaded, Traffic};
+use crate::error::InferError;
+use crate::router::{ServedVersion, VersionInfo, VersionState, VersionStatus};
+
+/// What the loop has of a model.
+#[derive(Default)]
+pub(super) struct ModelLoop {
+    pub known: BTreeMap<u64, Known>,
+    pub loaded: Loaded,
+    traffic: Traffic,
+    stand: Stand,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Stand {
+    /// In service.
+    #[default]
+    In,
+    /// Asked out of service.
+    Out,
+    /// On its way back. It comes back whole, so that traffic is split as it was before: the
+    /// first version to be there does not get all of it.
+    Returning,
+}
+
+impl Loop {
+    pub fn announce(&mut self, name: &str, versions: &BTreeSet<u64>) {
+        if self.models.contains_key(name) {
+            return;
+        }
+        let model = self.models.entry(name.to_owned()).or_default();
+        model.loaded.statuses = at_start(versions);
+        self.publish(name);
+    }
+
+    /// Takes over what `model.toml` says; a broken one leaves the model as it is, with the reason.
+    pub fn take_spec(
+        &mut self,
+        name: &str,
+        spec: Result<ModelSpecFile, String>,
+        on_disk: &BTreeSet<u64>,
+    ) -> Result<ModelSpecFile, String> {
+        let spec = spec.and_then(|spec| Ok((spec.traffic()?, spec)));
+        let Some(model) = self.models.get_mut(name) else { return spec.map(|(_, spec)| spec) };
+        let said = |m: &ModelLoop| {
+            let Loaded { problem, labels, selected, .. } = &m.loaded;
+            (problem.clone(), labels.clone(), selected.clone(), m.traffic.clone())
+        };
+        let before = said(model);
+        let spec = match spec {
+            Ok((traffic, spec)) => {
+                model.loaded.problem = None;
+                model.loaded.labels.clone_from(&spec.labels);
+                model.loaded.selected = spec.versions.select(on_disk);
+                model.traffic = traffic;
+                Ok(spec)
+            }
+            Err(problem) => {
+                model.loaded.problem = Some(problem.clone());
+                Err(problem)
+            }
+        };
+        if said(model) != before {
+            if let Some(problem) = &model.loaded.problem {
+                tracing::error!(model = name, problem, "model.toml can't be used");
+            }
+            self.publish(name);
+        }
+        spec
+    }
+
+    pub fn load(&mut self, name: &str, version: u64, files: Fingerprint) {
+        let dir = self.settings.root.join(name);
+        let started = Instant::now();
+        tracing::info!(model = name, version, "loading");
+        // A version that is being replaced goes on serving what it was.
+        self.set_state(name, version, VersionState::Loading, None);
+        let loaded =
+            load::load(&dir, &dir.join(version.to_string()), Some(&files), self.settings.intra_op)
+                .and_then(|loaded| {
+                    let limits = loaded.spec.limits(self.settings.limits);
+                    load::warm_up(&loaded, limits.max_batch)?;
+                    Ok((loaded, limits))
+                });
+        match loaded {
+            Ok((loaded, limits)) => {
+                let served = self.serve(name, version, loaded, limits);
+                let seconds = started.elapsed().as_secs_f64();
+                let digest = &served.info.digest[..12];
+                tracing::info!(
+                    model = name,
+                    version,
+                    engine = served.info.engine,
+                    digest,
+                    seconds,
+                    "available"
+                );
+                self.install(name, version, files, served);
+            }
+            Err(LoadError::Changed) => self.set_state(name, version, VersionState::Start, None),
+            Err(error) => {
+                tracing::error!(model = name, version, %error, "failed to load");
+                self.metrics.load_failures.with_label_values(&[name]).inc();
+                if let Some(model) = self.models.get_mut(name) {
+                    model.known.entry(version).or_default().failed = Some(files);
+                }
+                self.set_state(name, version, VersionState::End, Some(error.to_string()));
+            }
+        }
+    }
+
+    fn serve(
+        &self,
+        name: &str,
+        version: u64,
+        loaded: load::LoadedVersion,
+        limits: Limits,
+    ) -> Arc<ServedVersion> {
+        let model: Arc<str> = name.into();
+        let target = Arc::new(Target {
+            name: model.clone(),
+            version,
+            engine: loaded.engine,
+            model: loaded.model,
+            metrics: Arc::new(self.metrics.version(name, version)),
+        });
+        Arc::new(ServedVersion {
+            info: VersionInfo {
+                model,
+                version,
+                engine: loaded.engine,
+                digest: loaded.digest,
+                loaded_at: SystemTime::now(),
+            },
+            queue: self.scheduler.open(target, limits),
+            image: loaded.image,
+            answerer: loaded.answerer,
+        })
+    }
+
+    fn install(
+        &mut self,
+        name: &str,
+        version: u64,
+        files: Fingerprint,
+        served: Arc<ServedVersion>,
+    ) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        model.known.insert(version, Known { serving: Some(files), failed: None });
+        let replaced = model.loaded.versions.insert(version, served);
+        let available = VersionStatus { state: VersionState::Available, error: None };
+        model.loaded.statuses.insert(version, available);
+        self.publish(name);
+        self.draining.extend(replaced);
+    }
+
+    pub fn unload(&mut self, name: &str, version: u64, on_disk: &BTreeSet<u64>) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        tracing::info!(model = name, version, "unloading");
+        model.known.remove(&version);
+        let removed = model.loaded.versions.remove(&version);
+        if on_disk.contains(&version) {
+            let end = VersionStatus { state: VersionState::End, error: None };
+            model.loaded.statuses.insert(version, end);
+        } else {
+            model.loaded.statuses.remove(&version);
+        }
+        self.publish(name);
+        self.draining.extend(removed);
+    }
+
+    /// Takes a whole model out of service, or keeps what is told of one that is out in line with
+    /// the disk. Who waits for it to be loaded waits in vain.
+    pub fn take_out(&mut self, name: &str, on_disk: &BTreeSet<u64>) {
+        let why = format!("model {name}: {} meanwhile", plan::UNLOADED);
+        self.waiting.tell(name, ANY_ROUND, &Err(InferError::Conflict(why)));
+        let Some(model) = self.models.get_mut(name) else { return };
+        // All at once: no traffic table is settled for a part of them.
+        let removed = std::mem::take(&mut model.loaded.versions);
+        let numbers = removed.keys().copied().collect();
+        let statuses = plan::out_of_service(&model.loaded.statuses, on_disk, &numbers);
+        if model.stand == Stand::Out && model.loaded.statuses == statuses {
+            return;
+        }
+        model.stand = Stand::Out;
+        model.known.clear();
+        model.loaded.problem = None;
+        model.loaded.statuses = statuses;
+        self.publish(name);
+        self.draining.extend(removed.into_values());
+    }
+
+    /// A model that was out of service is loaded anew.
+    pub fn bring_back(&mut self, name: &str, on_disk: &BTreeSet<u64>) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        if model.stand == Stand::Out {
+            model.stand = Stand::Returning;
+            model.loaded.statuses = at_start(on_disk);
+            self.publish(name);
+        }
+    }
+
+    /// All of a returning model that can be had now is there.
+    pub fn show(&mut self, name: &str) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        if model.stand == Stand::Returning && !model.loaded.versions.is_empty() {
+            model.stand = Stand::In;
+            self.publish(name);
+        }
+    }
+
+    /// Frees what no request holds any more.
+    pub fn drop_drained(&mut self) {
+        let (held, drained): (Vec<_>, Vec<_>) =
+            self.draining.drain(..).partition(|version| Arc::strong_count(version) > 1);
+        self.draining = held;
+        for served in drained {
+            let VersionInfo { model: name, version, .. } = &served.info;
+            tracing::info!(model = %name, version, "drained and dropped");
+            let model = self.models.get_mut(&**name);
+            let status = model.and_then(|m| m.loaded.statuses.get_mut(version));
+            if let Some(status) = status.filter(|s| s.state == VersionState::Unloading) {
+                status.state = VersionState::End;
+                self.publish(name);
+            }
+        }
+    }
+
+    /// A replaced version stays `AVAILABLE` while its successor loads or if that one fails.
+    fn set_state(&mut self, name: &str, version: u64, state: VersionState, error: Option<String>) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        let serving = model.loaded.versions.contains_key(&version);
+        let state = if serving { VersionState::Available } else { state };
+        model.loaded.statuses.insert(version, VersionStatus { state, error });
+        self.publish(name);
+    }
+
+    pub fn forget_statuses(&mut self, name: &str, on_disk: &BTreeSet<u64>) {
+        let Some(model) = self.models.get_mut(name) else { return };
+        let before = model.loaded.statuses.len();
+        let loaded = &model.loaded.versions;
+        model.loaded.statuses.retain(|v, _| on_disk.contains(v) || loaded.contains_key(v));
+        model.known.retain(|v, k| on_disk.contains(v) || k.serving.is_some());
+        if model.loaded.statuses.len() != before {
+            self.publish(name);
+        }
+    }
+
+    fn publish(&self, name: &str) {
+        let Some(model) = self.models.get(name) else { return };
+        let mut loaded = model.loaded.clone();
+        if model.stand == Stand::Returning {
+            for version in std::mem::take(&mut loaded.versions).keys() {
+                let loading = VersionStatus { state: VersionState::Loading, error: None };
+                loaded.statuses.insert(*version, loading);
+            }
+        }
+        self.publisher.set_model(name, loaded, model.traffic.clone());
+    }
+}
+
+fn at_start(versions: &BTreeSet<u64>) -> BTreeMap<u64, VersionStatus> {
+    let start = VersionStatus { state: VersionState::Start, error: None };
+    versions.iter().map(|v| (*v, start.clone())).collect()
+}

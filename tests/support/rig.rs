@@ -1,0 +1,128 @@
+//! A repository's control loop without the doors: what it serves is asked of the router.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ocelli::batcher::{Limits, Priority, Scheduler};
+use ocelli::control::Publisher;
+use ocelli::error::InferError;
+use ocelli::repository::{Commands, Reconciler, ReconcilerSettings};
+use ocelli::router::{ModelSpec, Router, Selector, ServedVersion};
+use ocelli::telemetry::metrics::Metrics;
+use ocelli::tensor::Tensor;
+use tokio::runtime::Runtime;
+
+pub struct Rig {
+    pub dir: tempfile::TempDir,
+    pub router: Arc<Router>,
+    pub publisher: Arc<Publisher>,
+    pub reconciler: Reconciler,
+    pub commands: Commands,
+    pub metrics: Arc<Metrics>,
+    pub runtime: Runtime,
+    scheduler: Arc<Scheduler>,
+}
+
+impl Rig {
+    /// Starts with what `fill` puts into the repository, and waits until that is loaded.
+    pub fn start(settle: Duration, fill: impl FnOnce(&Path)) -> Rig {
+        let dir = tempfile::tempdir().unwrap();
+        fill(dir.path());
+        let metrics = Metrics::new(true).unwrap();
+        let scheduler = Arc::new(Scheduler::start(2, metrics.clone()).unwrap());
+        let router = Arc::new(Router::new());
+        let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
+        let limits = Limits {
+            max_batch: 4,
+            max_queue_delay: Duration::ZERO,
+            max_queue_rows: 128,
+            instances: 2,
+            alone: false,
+        };
+        let poll = Duration::from_millis(100);
+        let root = dir.path().to_owned();
+        let settings = ReconcilerSettings { root, poll, settle, intra_op: 1, limits };
+        let (to, metered) = (publisher.clone(), metrics.clone());
+        let reconciler = Reconciler::start(settings, scheduler.clone(), to, metered).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let mut ready = reconciler.ready();
+        runtime.block_on(ready.wait_for(|ready| *ready)).unwrap();
+        let commands = reconciler.commands();
+        Rig { dir, router, publisher, reconciler, commands, metrics, runtime, scheduler }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Waits for an answer, but not for ever.
+    pub fn wait<T>(&self, what: impl Future<Output = T>) -> T {
+        let bounded = async { tokio::time::timeout(Duration::from_secs(60), what).await };
+        self.runtime.block_on(bounded).expect("no answer within a minute")
+    }
+
+    pub fn load(&self, model: &str) -> Result<(), InferError> {
+        self.wait(self.commands.load(model))
+    }
+
+    pub fn unload(&self, model: &str) -> Result<(), InferError> {
+        self.wait(self.commands.unload(model))
+    }
+
+    /// The version that a request gets.
+    pub fn route(
+        &self,
+        model: &str,
+        selector: Selector,
+        point: u64,
+    ) -> Result<Arc<ServedVersion>, InferError> {
+        self.router.route(&ModelSpec { model: model.to_owned(), selector }, point)
+    }
+
+    /// What `version` makes of a 3.
+    pub fn run(&self, version: &ServedVersion) -> Result<f32, InferError> {
+        let input = Tensor::from_f32(vec![1, 1], &[3.0]).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let place = version.queue.reserve()?;
+        let reply = self.runtime.block_on(version.queue.infer(
+            place,
+            vec![input],
+            deadline,
+            Priority::Normal,
+        ))?;
+        Ok(reply.outputs[0].to_f32().unwrap()[0])
+    }
+
+    /// What a request that names only the model gets for a 3.
+    pub fn ask(&self, model: &str) -> Result<f32, InferError> {
+        self.run(&*self.route(model, Selector::Traffic, 0)?)
+    }
+
+    /// A model's versions: state and reason.
+    pub fn statuses(&self, model: &str) -> BTreeMap<u64, (&'static str, String)> {
+        let snapshot = self.router.snapshot();
+        let statuses = snapshot.models.get(model).map(|m| m.statuses.clone()).unwrap_or_default();
+        let one = |(v, s): (u64, ocelli::router::VersionStatus)| {
+            (v, (s.state.name(), s.error.unwrap_or_default()))
+        };
+        statuses.into_iter().map(one).collect()
+    }
+
+    pub fn until(&self, what: &str, done: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !done() {
+            assert!(start.elapsed() < Duration::from_secs(30), "{what} does not come");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.scheduler.stop();
+        self.reconciler.stop();
+    }
+}
