@@ -22,6 +22,7 @@ use crate::repository::{Reconciler, ReconcilerSettings};
 use crate::router::Router;
 use crate::service::{DecodePool, InferenceService};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracing;
 use crate::vision::ImageLimits;
 
 /// Pictures that may wait for a decoder, for each thread that decodes.
@@ -108,6 +109,7 @@ impl App {
         let shared = Arc::new(Shared {
             service: InferenceService::new(router, pool.map_err(other)?, timeout),
             publisher,
+            tracing: tracing(config).map_err(StartError::Other)?,
             metrics,
             loaded: reconciler.ready(),
             commands: reconciler.commands(),
@@ -158,13 +160,24 @@ impl App {
         self.stop_admin.send_replace(true);
         let _ = tokio::time::timeout(Duration::from_secs(1), self.admin).await;
         let (scheduler, reconciler) = (self.scheduler, self.reconciler);
+        let shared = self.shared;
         let last = move || {
             scheduler.stop();
             reconciler.stop();
+            if let Some(tracing) = &shared.tracing {
+                tracing.stop();
+            }
         };
         drop(tokio::task::spawn_blocking(last).await);
         tracing::info!(drained, "stopped");
         drained
+    }
+}
+
+fn tracing(config: &ServeConfig) -> Result<Option<Tracing>, String> {
+    match config.otlp_endpoint.as_str() {
+        "" => Ok(None),
+        endpoint => Tracing::start(endpoint, config.trace_ratio).map(Some),
     }
 }
 

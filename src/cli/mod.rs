@@ -35,7 +35,7 @@ enum Command {
   ocelli serve --config ocelli.toml --print-config
 
   curl --data-binary @photo.jpg localhost:8501/v1/models/NAME:predict")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Show what is in a model file
     #[command(after_help = "Examples:
   ocelli inspect models/efficientnet_lite0/1/model.onnx

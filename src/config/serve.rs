@@ -107,6 +107,15 @@ pub struct ServeConfig {
           action = clap::ArgAction::Set)]
     pub metrics: bool,
 
+    /// Where spans go: an OTLP collector's gRPC address, such as http://localhost:4317. Empty: nowhere
+    #[arg(long, env = "OCELLI_OTLP_ENDPOINT", default_value = "", value_name = "URL")]
+    pub otlp_endpoint: String,
+
+    /// Share of requests that are traced where the caller has not decided, from 0 to 1
+    #[arg(long, env = "OCELLI_TRACE_RATIO", default_value_t = 1.0, value_name = "SHARE",
+          value_parser = share)]
+    pub trace_ratio: f64,
+
     /// How log lines look
     #[arg(long, env = "OCELLI_LOG_FORMAT", default_value = "text", value_enum)]
     pub log_format: LogFormat,
@@ -121,6 +130,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1".to_owned()),
         Ok(n) => Ok(n),
         Err(_) => Err("must be a whole number".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must lie between 0 and 1".to_owned()),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::batcher::{Place, Priority};
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::router::{ModelSpec, Router, ServedVersion};
+use crate::telemetry::trace::{RequestTrace, Stage};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
 
@@ -31,6 +32,8 @@ pub struct InferenceService {
 pub struct Routed {
     /// Who answers.
     pub version: Arc<ServedVersion>,
+    /// Where its time goes, if that is told to somebody.
+    pub trace: Option<RequestTrace>,
     started: Instant,
     finished: bool,
 }
@@ -63,7 +66,7 @@ impl InferenceService {
     pub fn route(&self, spec: &ModelSpec) -> Result<Routed, InferError> {
         let version = self.router.route(spec, random_point())?;
         version.queue.target().metrics.started();
-        Ok(Routed { version, started: Instant::now(), finished: false })
+        Ok(Routed { version, trace: None, started: Instant::now(), finished: false })
     }
 
     /// What a request gets that does not say how long it may take.
@@ -101,7 +104,9 @@ impl InferenceService {
             let tensor = match value {
                 InputValue::Tensor(tensor) => tensor,
                 InputValue::Images(images) => {
+                    let began = Instant::now();
                     let (tensor, places) = self.pool.preprocess(version, images, deadline).await?;
+                    routed.passed(Stage::Preprocess, began.elapsed());
                     placements = places;
                     tensor
                 }
@@ -113,6 +118,11 @@ impl InferenceService {
             return Err(version.invalid("the request has no rows".to_owned()));
         }
         let reply = version.queue.infer(place, inputs, deadline, request.priority).await?;
+        if let Some(trace) = &routed.trace {
+            let computing = Instant::now() - reply.compute;
+            trace.at(Stage::Queue, computing - reply.queued, reply.queued);
+            trace.at(Stage::Compute, computing, reply.compute);
+        }
         Ok(Response { outputs: reply.outputs, placements })
     }
 }
@@ -151,6 +161,13 @@ impl Routed {
         self.version.queue.target().late(deadline.saturating_duration_since(self.started))
     }
 
+    /// A stage of it ended just now that took so long.
+    pub fn passed(&self, stage: Stage, took: Duration) {
+        if let Some(trace) = &self.trace {
+            trace.passed(stage, took);
+        }
+    }
+
     /// The request was answered with an HTTP status (or its like in another protocol).
     pub fn finish(mut self, status: u16) {
         self.record(status);
@@ -159,6 +176,9 @@ impl Routed {
     fn record(&mut self, status: u16) {
         if !std::mem::replace(&mut self.finished, true) {
             self.version.queue.target().metrics.finished(status, self.started.elapsed());
+            if let Some(trace) = self.trace.take() {
+                trace.finish(&self.version.info.model, self.version.info.version, status);
+            }
         }
     }
 }

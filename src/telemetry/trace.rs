@@ -55,7 +55,7 @@ impl Stage {
 pub struct RequestTrace {
     tracer: SdkTracer,
     span: opentelemetry_sdk::trace::Span,
-    /// The same moment by both clocks.
+    /// When it came, by both clocks.
     now: (Instant, SystemTime),
     stages: Mutex<Vec<(Stage, Instant, Duration)>>,
 }
@@ -85,10 +85,15 @@ impl Tracing {
     }
 
     /// Begins the span of a request, a child of the caller's if the headers name one (W3C
-    /// `traceparent`). `None` if it is not sampled.
-    pub fn request(&self, name: &'static str, headers: &HeaderMap) -> Option<RequestTrace> {
+    /// `traceparent`). It came at `at`. `None` if it is not sampled.
+    pub fn request(
+        &self,
+        name: &'static str,
+        headers: &HeaderMap,
+        at: Instant,
+    ) -> Option<RequestTrace> {
         let parent = TraceContextPropagator::new().extract(&Headers(headers));
-        let now = (Instant::now(), SystemTime::now());
+        let now = (at, SystemTime::now() - at.elapsed());
         let span = self
             .tracer
             .span_builder(name)
@@ -175,7 +180,7 @@ mod tests {
     #[test]
     fn a_request_is_a_child_of_its_caller_and_its_stages_are_its_children() {
         let (tracing, told) = tracing(0.0);
-        let trace = tracing.request("predict", &headers("01")).unwrap();
+        let trace = tracing.request("predict", &headers("01"), Instant::now()).unwrap();
         trace.passed(Stage::Decode, Duration::from_micros(10));
         trace.passed(Stage::Compute, Duration::from_micros(20));
         trace.finish("m", 3, 200);
@@ -194,8 +199,8 @@ mod tests {
     fn the_caller_decides_and_else_the_ratio() {
         let (none, _) = tracing(0.0);
         let (all, _) = tracing(1.0);
-        assert!(none.request("predict", &HeaderMap::new()).is_none());
-        assert!(all.request("predict", &HeaderMap::new()).is_some());
-        assert!(all.request("predict", &headers("00")).is_none());
+        assert!(none.request("predict", &HeaderMap::new(), Instant::now()).is_none());
+        assert!(all.request("predict", &HeaderMap::new(), Instant::now()).is_some());
+        assert!(all.request("predict", &headers("00"), Instant::now()).is_none());
     }
 }

@@ -9,9 +9,11 @@ pub mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::HeaderMap;
 use axum::middleware;
 use axum::routing::{any, get, post};
 use tokio::sync::watch;
@@ -25,10 +27,21 @@ use crate::repository::Commands;
 use crate::router::ModelSpec;
 use crate::service::{InferenceService, Routed};
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::trace::Tracing;
 
 pub use error::{HttpError, json, raw_json};
 pub use request::deadline_and_priority;
 pub use request_id::RequestId;
+
+/// How a request came.
+pub struct Arrival<'a> {
+    /// What is called, such as `predict`.
+    pub call: &'static str,
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// When.
+    pub at: Instant,
+}
 
 /// What handlers need.
 pub struct Shared {
@@ -36,6 +49,8 @@ pub struct Shared {
     pub service: InferenceService,
     /// The door to traffic, for the admin API alone.
     pub publisher: Arc<Publisher>,
+    /// What tells where the time of requests goes, if a collector is set.
+    pub tracing: Option<Tracing>,
     /// What is scraped.
     pub metrics: Arc<Metrics>,
     /// Whether what was there at the start has been loaded.
@@ -54,11 +69,15 @@ pub struct Shared {
 
 impl Shared {
     /// Picks the version that answers; a request that reaches none is counted.
-    pub fn route(&self, spec: &ModelSpec) -> Result<Routed, InferError> {
-        self.service.route(spec).inspect_err(|error| {
+    pub fn route(&self, spec: &ModelSpec, arrival: &Arrival<'_>) -> Result<Routed, InferError> {
+        let mut routed = self.service.route(spec).inspect_err(|error| {
             let code = error.code().http().to_string();
             self.metrics.unrouted.with_label_values(&[&code]).inc();
-        })
+        })?;
+        if let Some(tracing) = &self.tracing {
+            routed.trace = tracing.request(arrival.call, arrival.headers, arrival.at);
+        }
+        Ok(routed)
     }
 
     /// Whether a model could answer now; one that is not known is an error.

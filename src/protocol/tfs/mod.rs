@@ -8,6 +8,7 @@ mod path;
 mod status;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -17,9 +18,12 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::InferError;
 use crate::protocol::discard;
-use crate::protocol::http::{HttpError, Shared, deadline_and_priority, json as json_answer};
+use crate::protocol::http::{
+    Arrival, HttpError, Shared, deadline_and_priority, json as json_answer,
+};
 use crate::router::ModelSpec;
 use crate::service::{Request as InferRequest, Routed};
+use crate::telemetry::trace::Stage;
 use path::{Target, Verb};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-version");
@@ -67,7 +71,13 @@ async fn answer(
     parts: Parts,
     body: &mut Body,
 ) -> Response {
-    let routed = match shared.route(spec) {
+    let call = match verb {
+        Verb::Predict => "predict",
+        Verb::Classify => "classify",
+        Verb::Regress => "regress",
+    };
+    let arrival = Arrival { call, headers: &parts.headers, at: Instant::now() };
+    let routed = match shared.route(spec, &arrival) {
         Ok(routed) => routed,
         Err(error) => return HttpError(error).into_response(),
     };
@@ -97,10 +107,15 @@ async fn infer(
     let body = shared.bodies.read_by(body, deadline, late).await?;
     let place = version.queue.reserve()?;
     let request = Request::from_parts(parts, Body::empty());
+    let began = Instant::now();
     let decoded = decode::decode(service, version, verb, request, body.data.to_bytes()).await?;
+    routed.passed(Stage::Decode, began.elapsed());
     let call = InferRequest { inputs: decoded.inputs, deadline, priority };
     let computed = service.infer(routed, place, call).await?;
     let (version, bytes) = (version.clone(), computed.bytes());
+    let began = Instant::now();
     let encode = move || answer::encode(&version, verb, decoded.form, &options, &computed);
-    service.work(bytes, encode).await?
+    let encoded = service.work(bytes, encode).await?;
+    routed.passed(Stage::Encode, began.elapsed());
+    encoded
 }

@@ -5,6 +5,7 @@ mod encode;
 mod model;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::routing::MethodRouter;
@@ -14,8 +15,9 @@ use super::infer::{self, Defaults};
 use crate::error::InferError;
 use crate::protocol::grpc::call::Context;
 use crate::protocol::grpc::{frame, stream, unary};
-use crate::protocol::http::{Shared, deadline_and_priority};
+use crate::protocol::http::{Arrival, Shared, deadline_and_priority};
 use crate::protocol::pb::inference as pb;
+use crate::telemetry::trace::Stage;
 
 pub use self::decode::decode;
 
@@ -72,10 +74,14 @@ async fn infer(
     let (timeout, priority) = deadline_and_priority(&context.parts.headers)?;
     let timeout = [timeout, context.timeout].into_iter().flatten().min();
     let defaults = Defaults { timeout, priority };
-    let routed = context.shared.route(&spec)?;
+    let (headers, at) = (&context.parts.headers, context.started);
+    let routed = context.shared.route(&spec, &Arrival { call: "ModelInfer", headers, at })?;
+    routed.passed(Stage::Decode, at.elapsed());
     let (id, typed) = (message.call.id.clone(), message.typed);
     let outputs = infer::run(&context.shared, &routed, message.call, defaults).await;
+    let began = Instant::now();
     let answer = outputs.map(|outputs| encode::response(&routed.version, id, outputs, typed));
+    routed.passed(Stage::Encode, began.elapsed());
     routed.finish(answer.as_ref().map_or_else(|e| e.code().http(), |_| 200));
     answer
 }
