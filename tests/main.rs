@@ -5,10 +5,12 @@
 
 mod churn;
 mod commands;
+mod grpc;
 mod repository;
 mod serving;
 mod settings;
 mod support;
 mod swapped;
 mod tidy;
+mod tracing;
 mod wire;
