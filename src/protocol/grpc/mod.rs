@@ -5,6 +5,7 @@ pub mod frame;
 mod health;
 pub mod split;
 pub mod status;
+pub mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
