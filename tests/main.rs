@@ -10,5 +10,6 @@ mod serving;
 mod settings;
 mod support;
 mod swapped;
+mod tensorflow;
 mod tidy;
 mod wire;
