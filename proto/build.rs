@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 /// Services, whose descriptors the server reflects.
-const SERVICES: [&str; 1] = ["proto/inference.proto"];
+const SERVICES: [&str; 3] = [
+    "proto/inference.proto",
+    "proto/tensorflow_serving/apis/prediction_service.proto",
+    "proto/tensorflow_serving/apis/model_service.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

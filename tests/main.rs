@@ -11,6 +11,7 @@ mod serving;
 mod settings;
 mod support;
 mod swapped;
+mod tensorflow;
 mod tidy;
 mod tracing;
 mod wire;

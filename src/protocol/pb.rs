@@ -6,5 +6,21 @@ pub mod inference {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));
 }
 
+/// Package `tensorflow`: tensors, examples and signatures; within it, TensorFlow Serving's API.
+#[allow(missing_docs, clippy::all)]
+pub mod tensorflow {
+    include!(concat!(env!("OUT_DIR"), "/tensorflow.rs"));
+
+    /// Package `tensorflow.error`: codes, which are gRPC's.
+    pub mod error {
+        include!(concat!(env!("OUT_DIR"), "/tensorflow.error.rs"));
+    }
+
+    /// Package `tensorflow.serving`: services and what they take and give.
+    pub mod serving {
+        include!(concat!(env!("OUT_DIR"), "/tensorflow.serving.rs"));
+    }
+}
+
 /// The descriptors of all services, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/services.bin"));

@@ -5,6 +5,7 @@ pub mod frame;
 mod health;
 pub mod split;
 pub mod status;
+pub mod wire;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -19,12 +20,12 @@ use prost::Message;
 use self::call::Context;
 use crate::error::InferError;
 use crate::protocol::http::Shared;
-use crate::protocol::{oip, pb};
+use crate::protocol::{oip, pb, tfs};
 use crate::tensor::Data;
 
 /// The gRPC API.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let router = oip::grpc::routes().merge(health::routes(&shared));
+    let router = oip::grpc::routes().merge(tfs::grpc::routes()).merge(health::routes(&shared));
     let router = match reflection() {
         Ok(routes) => router.merge(routes),
         Err(error) => {

@@ -85,6 +85,16 @@ fn classify(
     options: &Options,
     computed: &Computed,
 ) -> Result<Response, InferError> {
+    let rows = classes(version, options.top_k, computed)?;
+    Ok(raw_json(StatusCode::OK, json::encode_classify(&rows)))
+}
+
+/// The best classes of each row, by label where the model has labels.
+pub fn classes(
+    version: &ServedVersion,
+    top_k: Option<usize>,
+    computed: &Computed,
+) -> Result<Vec<Vec<(String, f32)>>, InferError> {
     let not_declared = || {
         version.invalid(
             "Expected classification signature; model.toml declares no [output] kind = \
@@ -92,36 +102,36 @@ fn classify(
                 .to_owned(),
         )
     };
-    let answers = computed.answers(version, options.top_k)?.ok_or_else(not_declared)?;
-    let rows = answers
-        .into_iter()
-        .map(|answer| match answer {
-            Answer::Classes(classes) => {
-                let named = classes.into_iter().map(|c| {
-                    let label =
-                        c.label.as_ref().map_or_else(|| c.index.to_string(), ToString::to_string);
-                    (label, c.score)
-                });
-                Ok(named.collect())
-            }
-            Answer::Detections(_) => Err(not_declared()),
-        })
-        .collect::<Result<Vec<Vec<(String, f32)>>, _>>()?;
-    Ok(raw_json(StatusCode::OK, json::encode_classify(&rows)))
+    let answers = computed.answers(version, top_k)?.ok_or_else(not_declared)?;
+    let row = |answer| match answer {
+        Answer::Classes(classes) => {
+            let named = classes.into_iter().map(|c| {
+                let label =
+                    c.label.as_ref().map_or_else(|| c.index.to_string(), ToString::to_string);
+                (label, c.score)
+            });
+            Ok(named.collect())
+        }
+        Answer::Detections(_) => Err(not_declared()),
+    };
+    answers.into_iter().map(row).collect()
+}
+
+fn regress(version: &ServedVersion, outputs: &[Tensor]) -> Result<Response, InferError> {
+    Ok(raw_json(StatusCode::OK, json::encode_regress(&values(version, outputs)?)))
 }
 
 /// One number a row: TensorFlow Serving takes outputs of shape [n] and [n, 1].
-fn regress(version: &ServedVersion, outputs: &[Tensor]) -> Result<Response, InferError> {
+pub fn values(version: &ServedVersion, outputs: &[Tensor]) -> Result<Vec<f32>, InferError> {
     let one_number = |t: &&Tensor| matches!(t.shape(), [_] | [_, 1]);
     let values = match outputs {
         [only] => Some(only).filter(one_number).and_then(Tensor::to_f32),
         _ => None,
     };
-    let values = values.ok_or_else(|| {
+    values.ok_or_else(|| {
         let shapes: Vec<_> = outputs.iter().map(Tensor::shape).collect();
         version.invalid(format!("Expected one output of one number a row, got shapes {shapes:?}"))
-    })?;
-    Ok(raw_json(StatusCode::OK, json::encode_regress(&values)))
+    })
 }
 
 #[cfg(test)]

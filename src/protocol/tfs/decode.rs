@@ -78,9 +78,15 @@ fn decode_json(version: &ServedVersion, verb: Verb, body: &[u8]) -> Result<Decod
         Verb::Classify | Verb::Regress => json::parse_examples(body, inputs, image),
     };
     let parsed = parsed.map_err(|e| version.invalid(e.to_string()))?;
-    match parsed.signature_name.as_deref() {
-        None | Some("" | SIGNATURE) => Ok(Decoded { inputs: parsed.inputs, form: parsed.form }),
-        Some(other) => Err(version.invalid(format!(
+    check_signature(version, parsed.signature_name.as_deref().unwrap_or_default())?;
+    Ok(Decoded { inputs: parsed.inputs, form: parsed.form })
+}
+
+/// There is one signature; no name means it.
+pub fn check_signature(version: &ServedVersion, name: &str) -> Result<(), InferError> {
+    match name {
+        "" | SIGNATURE => Ok(()),
+        other => Err(version.invalid(format!(
             "Serving signature name: \"{other}\" not found; there is \"{SIGNATURE}\""
         ))),
     }

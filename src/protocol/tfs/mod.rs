@@ -1,8 +1,9 @@
 //! TensorFlow Serving's REST API (g3doc/api_rest.md, model_servers/http_rest_api_util.cc), and
-//! beside it what people send: a raw image, or a form with images.
+//! beside it what people send: a raw image, or a form with images. Its gRPC API is in [`grpc`].
 
 mod answer;
 mod decode;
+pub mod grpc;
 pub mod json;
 mod path;
 mod status;

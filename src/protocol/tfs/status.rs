@@ -5,13 +5,26 @@ use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::decode::SIGNATURE;
+use super::grpc::tensor_proto::data_type;
 use crate::engine::{Dim, TensorSpec};
 use crate::error::InferError;
 use crate::protocol::http::{HttpError, Shared, json as json_answer};
+use crate::protocol::pb::tensorflow::error::Code;
 use crate::router::{ModelSpec, Selector, VersionState, VersionStatus};
-use crate::tensor::DType;
+
+/// What every signature here is for.
+pub const PREDICT_METHOD: &str = "tensorflow/serving/predict";
 
 pub fn status(shared: &Shared, spec: &ModelSpec) -> Result<Response, HttpError> {
+    let statuses: Vec<Value> = statuses(shared, spec)?.iter().map(|(v, s)| one(*v, s)).collect();
+    Ok(json_answer(StatusCode::OK, &json!({ "model_version_status": statuses })))
+}
+
+/// The versions that are asked about, the newest first.
+pub fn statuses(
+    shared: &Shared,
+    spec: &ModelSpec,
+) -> Result<Vec<(u64, VersionStatus)>, InferError> {
     let snapshot = shared.service.router.snapshot();
     let routes = snapshot.model(&spec.model)?;
     let only = match &spec.selector {
@@ -20,25 +33,31 @@ pub fn status(shared: &Shared, spec: &ModelSpec) -> Result<Response, HttpError> 
         Selector::Label(label) => Some(routes.label(&spec.model, label)?),
     };
     let chosen = routes.statuses.iter().rev().filter(|(v, _)| only.is_none_or(|o| o == **v));
-    let statuses: Vec<Value> = chosen.map(|(v, s)| one(*v, s)).collect();
-    if let (Some(version), true) = (only, statuses.is_empty()) {
-        return Err(InferError::UnknownVersion { model: spec.model.clone(), version }.into());
+    let statuses: Vec<_> = chosen.map(|(v, s)| (*v, s.clone())).collect();
+    match only {
+        Some(version) if statuses.is_empty() => {
+            Err(InferError::UnknownVersion { model: spec.model.clone(), version })
+        }
+        _ => Ok(statuses),
     }
-    Ok(json_answer(StatusCode::OK, &json!({ "model_version_status": statuses })))
+}
+
+/// The code that tells how a version fares.
+pub fn health(status: &VersionStatus) -> Code {
+    match (&status.error, status.state) {
+        (None, _) => Code::Ok,
+        // Serving what it had before, while its newer files don't load.
+        (Some(_), VersionState::Available) => Code::FailedPrecondition,
+        (Some(_), _) => Code::Unknown,
+    }
 }
 
 fn one(version: u64, status: &VersionStatus) -> Value {
-    let code = match (&status.error, status.state) {
-        (None, _) => "OK",
-        // Serving what it had before, while its newer files don't load.
-        (Some(_), VersionState::Available) => "FAILED_PRECONDITION",
-        (Some(_), _) => "UNKNOWN",
-    };
     json!({
         "version": version.to_string(),
         "state": status.state.name(),
         "status": {
-            "error_code": code,
+            "error_code": health(status).as_str_name(),
             "error_message": status.error.as_deref().unwrap_or_default(),
         },
     })
@@ -56,7 +75,7 @@ pub fn metadata(shared: &Shared, spec: &ModelSpec) -> Result<Response, HttpError
         "metadata": { "signature_def": { "signature_def": { SIGNATURE: {
             "inputs": tensor_infos(&signature.inputs),
             "outputs": tensor_infos(&signature.outputs),
-            "method_name": "tensorflow/serving/predict",
+            "method_name": PREDICT_METHOD,
         }}}},
     });
     Ok(json_answer(StatusCode::OK, &body))
@@ -73,28 +92,8 @@ fn tensor_info(spec: &TensorSpec) -> Value {
     };
     let dims: Vec<Value> = spec.shape.iter().map(dim).collect();
     json!({
-        "dtype": tensorflow_name(spec.dtype),
+        "dtype": data_type(spec.dtype).as_str_name(),
         "tensor_shape": { "dim": dims, "unknown_rank": false },
         "name": spec.name,
     })
-}
-
-/// `tensorflow/core/framework/types.proto`.
-fn tensorflow_name(dtype: DType) -> &'static str {
-    match dtype {
-        DType::Bool => "DT_BOOL",
-        DType::U8 => "DT_UINT8",
-        DType::U16 => "DT_UINT16",
-        DType::U32 => "DT_UINT32",
-        DType::U64 => "DT_UINT64",
-        DType::I8 => "DT_INT8",
-        DType::I16 => "DT_INT16",
-        DType::I32 => "DT_INT32",
-        DType::I64 => "DT_INT64",
-        DType::F16 => "DT_HALF",
-        DType::BF16 => "DT_BFLOAT16",
-        DType::F32 => "DT_FLOAT",
-        DType::F64 => "DT_DOUBLE",
-        DType::Bytes => "DT_STRING",
-    }
 }

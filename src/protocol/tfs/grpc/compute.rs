@@ -1,0 +1,34 @@
+//! What all inference calls have in common: a place, inputs, a run, and a count of what came of it.
+
+use crate::error::InferError;
+use crate::input::InputValue;
+use crate::protocol::grpc::call::Context;
+use crate::protocol::http::deadline_and_priority;
+use crate::router::ServedVersion;
+use crate::service::{Request, Response, Routed};
+
+/// Inputs, by name.
+pub type Inputs = Vec<(String, InputValue)>;
+
+/// Takes a place, decodes the inputs, which is work over `bytes`, and runs them.
+pub async fn compute(
+    context: &Context,
+    routed: &Routed,
+    bytes: usize,
+    decode: impl FnOnce(&ServedVersion) -> Result<Inputs, InferError> + Send + 'static,
+) -> Result<Response, InferError> {
+    let (service, version) = (&context.shared.service, &routed.version);
+    let (timeout, priority) = deadline_and_priority(&context.parts.headers)?;
+    let timeout = [timeout, context.timeout].into_iter().flatten().min();
+    let deadline = service.deadline(routed, timeout);
+    let place = version.queue.reserve()?;
+    let decoding = version.clone();
+    let inputs = service.work(bytes, move || decode(&decoding)).await??;
+    service.infer(routed, place, Request { inputs, deadline, priority }).await
+}
+
+/// Counts an answer as what it would be over HTTP.
+pub fn finish<R>(routed: Routed, answer: Result<R, InferError>) -> Result<R, InferError> {
+    routed.finish(answer.as_ref().map_or_else(|e| e.code().http(), |_| 200));
+    answer
+}
