@@ -1,6 +1,7 @@
 """Fixtures: one server for all tests of a run, and onnxruntime over the same models."""
 
 import pytest
+
 from reference import Reference
 from server import Server
 
@@ -20,3 +21,24 @@ def server(models):
 @pytest.fixture(scope="session")
 def reference(server, models):
     return Reference(models)
+
+
+# The clients' messages have the same names and differ: a process loads only those it tests.
+
+
+@pytest.fixture(params=["http", "grpc"])
+def triton(server, request):
+    from triton import connect
+
+    triton = connect(server, request.param)
+    yield triton
+    triton.client.close()
+
+
+@pytest.fixture
+def serving(server):
+    from tfserving import TFServing
+
+    serving = TFServing(server.grpc)
+    yield serving
+    serving.channel.close()

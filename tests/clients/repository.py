@@ -62,7 +62,9 @@ def write(models: Path, name: str, version: int, nodes, inputs, outputs, constan
         (models / name / "model.toml").write_text(toml)
 
 
-def affine(models: Path, name: str, version: int, shape: list, factor: float, offset: float, toml=""):
+def affine(
+    models: Path, name: str, version: int, shape: list, factor: float, offset: float, toml=""
+):
     """y = factor * x + offset"""
     nodes = [
         helper.make_node("Mul", ["x", "factor"], ["scaled"]),

@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
+
 from reference import near, numbers
 from repository import LITE0
 
@@ -101,7 +102,7 @@ SERVICES = {
 def test_reflection_lists_the_services(channel):
     listed = set(ProtoReflectionDescriptorDatabase(channel).get_services())
     assert listed >= SERVICES
-    assert listed & {"grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
+    assert any(name.endswith(".ServerReflection") for name in listed)
 
 
 def test_reflection_v1(channel):

@@ -8,6 +8,7 @@ import numpy as np
 import ovmsclient
 import pytest
 from ovmsclient.tfs_compat.base.errors import InvalidInputError, ModelNotFoundError
+
 from reference import PHOTOS, alike, near, numbers, pixels, same
 from repository import DTYPES, LITE0, extremes
 

@@ -1,15 +1,15 @@
-"""perf_analyzer, Triton's load generator: does it run against the server, and find its statistics?"""
+"""perf_analyzer, Triton's load generator: whether it runs, and finds the server's statistics."""
 
 import csv
 import os
 import subprocess
 
 import pytest
+
 from repository import LITE0
 
 BINARY = os.environ.get("PERF_ANALYZER")
-if not BINARY:
-    pytest.skip("tests/clients/run could not get perf_analyzer", allow_module_level=True)
+pytestmark = pytest.mark.skipif(not BINARY, reason="tests/clients/run could not get perf_analyzer")
 
 QUICK = ["--measurement-mode", "count_windows", "--measurement-interval", "500"]
 QUICK += ["--stability-percentage", "999", "--max-trials", "3"]

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+
 from reference import LITE0_LABELS, PHOTOS, alike, near, pixels, ranking
 from repository import LABELS, LITE0
-from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
-from tfserving import example, fill, refuses, serving  # noqa: F401 (a fixture)
+from tfserving import classification_pb2, example, fill, inference_pb2, refuses, regression_pb2
 
 ROWS = np.array([[1, 2, 2.5, 0.125, -4], [0, 0.5, 7, 3, 9]], np.float32)
 CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"

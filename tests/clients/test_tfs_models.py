@@ -1,15 +1,20 @@
 """tensorflow-serving-api: GetModelMetadata and the ModelService."""
 
 import pytest
+
 from reference import near, numbers
 from repository import LITE0
-from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import (
+from tfserving import (
+    TYPES,
+    array,
+    content,
+    fill,
     get_model_metadata_pb2,
     get_model_status_pb2,
     model_management_pb2,
+    refuses,
+    types_pb2,
 )
-from tfserving import TYPES, array, content, fill, refuses, serving  # noqa: F401 (a fixture)
 
 State = get_model_status_pb2.ModelVersionStatus
 
@@ -120,7 +125,8 @@ def test_reloading_moves_a_label(serving, models, server):
         near(array(answer.outputs["y"]), x * 3 - 1)
     finally:
         reload(serving, models, {"stable": 1, "canary": 2})
-    assert serving.predict("affine", {"x": content(x)}, label="stable").model_spec.version.value == 1
+    answer = serving.predict("affine", {"x": content(x)}, label="stable")
+    assert answer.model_spec.version.value == 1
 
 
 def test_reload_refusals(serving, models, server):
@@ -128,6 +134,6 @@ def test_reload_refusals(serving, models, server):
         empty = model_management_pb2.ReloadConfigRequest()
         serving.models.HandleReloadConfigRequest(empty, timeout=30)
     with refuses("INVALID_ARGUMENT", "elsewhere"):
-        reload(serving, models, {"stable": 1}, elsewhere=models / "elsewhere")
+        reload(serving, models, {"stable": 1, "canary": 2}, elsewhere=models / "elsewhere")
     # A refused configuration changes nothing.
     assert {entry.state for entry in status(serving, "affine")} == {State.AVAILABLE}

@@ -5,11 +5,20 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
+
 from reference import PHOTOS, alike, near, numbers, pixels, same
 from repository import LITE0, extremes
-from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import prediction_service_pb2_grpc
-from tfserving import TYPES, array, content, empty, refuses, serving, strings, typed  # noqa: F401
+from tfserving import (
+    TYPES,
+    array,
+    content,
+    empty,
+    prediction_service_pb2_grpc,
+    refuses,
+    strings,
+    typed,
+    types_pb2,
+)
 
 
 @pytest.mark.parametrize("datatype", TYPES)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tritonclient.grpc.aio
 import tritonclient.http.aio
+from tritonclient.utils import InferenceServerException
+
 from reference import PHOTOS, alike, near, numbers, pixels
 from repository import LITE0
 from triton import connect
-from tritonclient.utils import InferenceServerException
 
 MANY = 24
 
@@ -23,7 +24,9 @@ def rows(count: int = MANY) -> list[np.ndarray]:
 def test_http_async(server, reference):
     http = connect(server, "http")
     flying = [
-        http.client.async_infer("affine", [http.input("x", x)], request_id=str(i), model_version="1")
+        http.client.async_infer(
+            "affine", [http.input("x", x)], request_id=str(i), model_version="1"
+        )
         for i, x in enumerate(rows())
     ]
     for i, (x, request) in enumerate(zip(rows(), flying, strict=True)):

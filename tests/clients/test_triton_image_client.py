@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 import tritonclient.grpc.model_config_pb2 as mc
 from PIL import Image
+from tritonclient.utils import triton_to_np_dtype
+
 from reference import LITE0_LABELS, PHOTOS, ranking
 from repository import LITE0
-from triton import triton  # noqa: F401 (a fixture)
-from tritonclient.utils import triton_to_np_dtype
+from triton import connect
+
+# As the example's flags have it; it streams over gRPC only.
+WAYS = [
+    ("http", "sync"),
+    ("http", "async"),
+    ("grpc", "sync"),
+    ("grpc", "async"),
+    ("grpc", "stream"),
+]
 
 
 def dimensions(metadata: dict, config: dict) -> dict:
@@ -63,7 +73,7 @@ def look(triton) -> dict:
 
 
 def ask(triton, model: dict, batch: np.ndarray, mode: str, count: int, number: int):
-    """One request of the example, sent as its flags --async and --streaming have it."""
+    """One request of the example, sent in one of its ways."""
     tensor = triton.module.InferInput(model["input"], batch.shape, model["dtype"])
     tensor.set_data_from_numpy(batch)
     outputs = [triton.module.InferRequestedOutput(model["output"], class_count=count)]
@@ -86,10 +96,9 @@ def ask(triton, model: dict, batch: np.ndarray, mode: str, count: int, number: i
 
 
 @pytest.mark.parametrize("scaling", ["NONE", "INCEPTION", "VGG"])
-@pytest.mark.parametrize("mode", ["sync", "async", "stream"])
-def test_image_client(triton, reference, mode, scaling):
-    if triton.http and mode == "stream":
-        pytest.skip("the example streams over gRPC only")
+@pytest.mark.parametrize("protocol, mode", WAYS)
+def test_image_client(server, reference, protocol, mode, scaling):
+    triton = connect(server, protocol)
     model = look(triton)
     for number, size in ((1, 1), (2, len(PHOTOS))):
         batch = np.stack([preprocess(photo, scaling, model) for photo in PHOTOS[:size]])

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import tritonclient.http
-from reference import LITE0_LABELS, PHOTOS, alike, near, numbers, pixels, ranking, same
-from repository import DTYPES, LABELS, LITE0, extremes
-from triton import connect, triton  # noqa: F401 (a fixture)
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
+
+from reference import LITE0_LABELS, PHOTOS, alike, near, numbers, pixels, ranking, same
+from repository import DTYPES, LABELS, LITE0, extremes
+from triton import connect
 
 # The member of InferTensorContents for a datatype; half precision has none.
 CONTENTS = {

@@ -21,7 +21,8 @@ CODES = (
 
 def make_error_codes() -> None:
     name = "tensorflow/core/protobuf/error_codes.proto"
-    file = descriptor_pb2.FileDescriptorProto(name=name, package="tensorflow.error", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(name=name, package="tensorflow.error")
+    file.syntax = "proto3"
     codes = file.enum_type.add(name="Code")
     for number, code in enumerate(CODES):
         codes.value.add(name=code, number=number)
@@ -36,10 +37,28 @@ make_error_codes()
 from tensorflow.core.example import example_pb2, feature_pb2  # noqa: E402
 from tensorflow.core.framework import tensor_pb2, types_pb2  # noqa: E402
 from tensorflow_serving.apis import (  # noqa: E402
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
+
+# The tests take the messages from here, since they can't be imported before make_error_codes().
+__all__ = [
+    "classification_pb2",
+    "get_model_metadata_pb2",
+    "get_model_status_pb2",
+    "inference_pb2",
+    "model_management_pb2",
+    "prediction_service_pb2_grpc",
+    "regression_pb2",
+    "types_pb2",
+]
 
 # Protocol datatype -> (TensorFlow's, the field of TensorProto with typed values).
 TYPES = {
@@ -81,7 +100,7 @@ def empty(dtype: int, shape) -> tensor_pb2.TensorProto:
 
 
 def dtype_of(array: np.ndarray) -> int:
-    return next(number for number, dtype in NUMPY.items() if dtype == array.dtype.type)
+    return next(number for number, dtype in NUMPY.items() if dtype == array.dtype)
 
 
 def content(array: np.ndarray) -> tensor_pb2.TensorProto:
@@ -169,10 +188,3 @@ class refuses:  # noqa: N801 (reads as a phrase)
             assert error.code().name == self.code, error
             assert all(word in error.details() for word in self.words), error.details()
         return swallowed
-
-
-@pytest.fixture
-def serving(server):
-    serving = TFServing(server.grpc)
-    yield serving
-    serving.channel.close()

@@ -76,10 +76,3 @@ def connect(server, protocol: str) -> Triton:
         client = tritonclient.http.InferenceServerClient(server.rest, concurrency=4)
         return Triton(tritonclient.http, client)
     return Triton(tritonclient.grpc, tritonclient.grpc.InferenceServerClient(server.grpc))
-
-
-@pytest.fixture(params=["http", "grpc"])
-def triton(server, request):
-    triton = connect(server, request.param)
-    yield triton
-    triton.client.close()
