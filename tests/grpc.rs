@@ -49,7 +49,10 @@ where
     client.unary(Request::new(message), path(rpc), codec).await.map(tonic::Response::into_inner)
 }
 
-async fn infer(channel: &Channel, message: ModelInferRequest) -> Result<ModelInferResponse, Status> {
+async fn infer(
+    channel: &Channel,
+    message: ModelInferRequest,
+) -> Result<ModelInferResponse, Status> {
     call(channel, INFER, message).await
 }
 
@@ -93,7 +96,10 @@ fn raw_and_typed_tensors_are_answered_in_kind_and_by_value() {
         let answer = infer(&channel, request.clone()).await.unwrap();
         assert_eq!((answer.id.as_str(), answer.model_version.as_str()), ("mine", "1"));
         assert_eq!(answer.outputs[0].name, "y");
-        assert_eq!((&answer.outputs[0].shape[..], answer.outputs[0].datatype.as_str()), (&[2, 3][..], "FP32"));
+        assert_eq!(
+            (&answer.outputs[0].shape[..], answer.outputs[0].datatype.as_str()),
+            (&[2, 3][..], "FP32")
+        );
         assert_eq!(floats(&answer.raw_output_contents[0]), expected);
         request.inputs[0].contents = Some(pb::InferTensorContents {
             fp32_contents: floats(&request.raw_input_contents.remove(0)),
@@ -134,12 +140,18 @@ fn outputs_come_as_they_are_asked_for() {
         let answer = infer(&channel, request.clone()).await.unwrap();
         assert_eq!(names(&answer), ["difference", "sum"]);
         assert_eq!(floats(&answer.raw_output_contents[0]), [5.0, 7.0]);
-        assert_eq!((&answer.outputs[1].shape[..], answer.outputs[1].datatype.as_str()), (&[1, 1][..], "BYTES"));
+        assert_eq!(
+            (&answer.outputs[1].shape[..], answer.outputs[1].datatype.as_str()),
+            (&[1, 1][..], "BYTES")
+        );
         assert_eq!(&answer.raw_output_contents[1][4..], b"7.000000:1");
         request.outputs = vec![wanted("none", 0)];
         let refused = infer(&channel, request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
-        assert!(refused.message().contains("no output `none`; outputs: sum, difference"), "{refused}");
+        assert!(
+            refused.message().contains("no output `none`; outputs: sum, difference"),
+            "{refused}"
+        );
     });
 }
 
@@ -194,13 +206,29 @@ fn faults_have_the_code_and_the_words_for_them() {
         request.model_version = "latest".to_owned();
         check(refused(request).await, Code::InvalidArgument, "`latest` is no number");
         let wrong = raw("affine", "x", &[1, 3], &[0.0; 3]);
-        check(refused(wrong).await, Code::InvalidArgument, "takes x FP32 [batch,2], got FP32 [1, 3]");
-        check(refused(raw("affine", "y", &[1, 2], &[0.0; 2])).await, Code::InvalidArgument, "`x` is missing");
-        check(refused(raw("affine", "x", &[0, 2], &[])).await, Code::InvalidArgument, "takes x FP32");
+        check(
+            refused(wrong).await,
+            Code::InvalidArgument,
+            "takes x FP32 [batch,2], got FP32 [1, 3]",
+        );
+        check(
+            refused(raw("affine", "y", &[1, 2], &[0.0; 2])).await,
+            Code::InvalidArgument,
+            "`x` is missing",
+        );
+        check(
+            refused(raw("affine", "x", &[0, 2], &[])).await,
+            Code::InvalidArgument,
+            "takes x FP32",
+        );
         let large = raw("affine", "x", &[500, 2], &[0.0; 1000]);
         check(refused(large).await, Code::ResourceExhausted, "1000 bytes");
-        let memory: Result<pb::SystemSharedMemoryStatusResponse, Status> =
-            call(&channel, "SystemSharedMemoryStatus", pb::SystemSharedMemoryStatusRequest::default()).await;
+        let memory: Result<pb::SystemSharedMemoryStatusResponse, Status> = call(
+            &channel,
+            "SystemSharedMemoryStatus",
+            pb::SystemSharedMemoryStatusRequest::default(),
+        )
+        .await;
         check(memory.unwrap_err(), Code::Unimplemented, "left out on purpose");
         let nothing: Result<pb::ServerLiveResponse, Status> =
             call(&channel, "Nothing", pb::ServerLiveRequest {}).await;
@@ -265,7 +293,7 @@ fn a_stream_is_answered_in_order_and_outlives_a_bad_request() {
         let mut answers = streamed(&channel, futures_util::stream::iter(requests)).await;
         for i in 0..100 {
             let answer = answers.message().await.unwrap().unwrap();
-            let response = answer.infer_response.unwrap();
+            let response = answer.infer_response.clone().unwrap();
             assert_eq!(response.id, i.to_string());
             let last = response.parameters["triton_final_response"].parameter_choice.clone();
             assert_eq!(last, Some(ParameterChoice::BoolParam(true)));
@@ -292,9 +320,14 @@ fn models_are_told_of() {
         let ready: pb::ServerReadyResponse =
             call(&channel, "ServerReady", pb::ServerReadyRequest {}).await.unwrap();
         assert!(live.live && ready.ready);
-        let named = |name: &str| pb::ModelMetadataRequest { name: name.to_owned(), ..Default::default() };
-        let told: pb::ModelMetadataResponse = call(&channel, "ModelMetadata", named("two")).await.unwrap();
-        assert_eq!((&told.versions[..], told.platform.as_str()), (&["4".to_owned()][..], "tract_onnx"));
+        let named =
+            |name: &str| pb::ModelMetadataRequest { name: name.to_owned(), ..Default::default() };
+        let told: pb::ModelMetadataResponse =
+            call(&channel, "ModelMetadata", named("two")).await.unwrap();
+        assert_eq!(
+            (&told.versions[..], told.platform.as_str()),
+            (&["4".to_owned()][..], "tract_onnx")
+        );
         assert_eq!((told.inputs[1].name.as_str(), &told.inputs[1].shape[..]), ("b", &[-1, 2][..]));
         let config = pb::ModelConfigRequest { name: "two".to_owned(), ..Default::default() };
         let config: pb::ModelConfigResponse = call(&channel, "ModelConfig", config).await.unwrap();
@@ -305,16 +338,25 @@ fn models_are_told_of() {
             infer(&channel, raw("affine", "x", &[2, 2], &[i as f32; 4])).await.unwrap();
         }
         let asked = pb::ModelStatisticsRequest { name: "affine".to_owned(), ..Default::default() };
-        let stats: pb::ModelStatisticsResponse = call(&channel, "ModelStatistics", asked).await.unwrap();
+        let stats: pb::ModelStatisticsResponse =
+            call(&channel, "ModelStatistics", asked).await.unwrap();
         let stats = &stats.model_stats[0];
         assert_eq!((stats.inference_count, stats.execution_count), (6, 3));
         let sums = stats.inference_stats.unwrap();
         assert_eq!((sums.success.unwrap().count, sums.fail.unwrap().count), (3, 0));
         assert!(sums.compute_infer.unwrap().ns > 0 && stats.last_inference > 1_700_000_000_000);
         let index = pb::RepositoryIndexRequest { ready: true, ..Default::default() };
-        let index: pb::RepositoryIndexResponse = call(&channel, "RepositoryIndex", index).await.unwrap();
-        let index: Vec<_> = index.models.iter().map(|m| (m.name.as_str(), m.version.as_str(), m.state.as_str())).collect();
-        assert_eq!(index, [("affine", "1", "READY"), ("sums", "1", "READY"), ("two", "4", "READY")]);
+        let index: pb::RepositoryIndexResponse =
+            call(&channel, "RepositoryIndex", index).await.unwrap();
+        let index: Vec<_> = index
+            .models
+            .iter()
+            .map(|m| (m.name.as_str(), m.version.as_str(), m.state.as_str()))
+            .collect();
+        assert_eq!(
+            index,
+            [("affine", "1", "READY"), ("sums", "1", "READY"), ("two", "4", "READY")]
+        );
     });
 }
 

@@ -2,8 +2,6 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ocelli::protocol::pb::tensorflow as tf;
@@ -13,7 +11,7 @@ use tf::feature::Kind;
 use tfs::model_spec::VersionChoice;
 use tonic::{Code, Status};
 
-use crate::support::{MODELS, onnx, photo, put, reference};
+use crate::support::{self, MODELS, onnx, photo, put, reference};
 
 /// `affine` is `[2, 3]` and classifies into a, b and c; `sum` adds two numbers; `pair` has two inputs
 /// and two outputs; `broken` loads in no version.
@@ -323,22 +321,43 @@ async fn model_status_tells_states_by_number() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_of_models_is_checked() {
+async fn a_list_of_models_replaces_what_is_served() {
     let dir = repository();
     let server = Server::start(dir.path()).await;
     let ask = async |config| {
         let request = tfs::ReloadConfigRequest { config };
         let path = "ModelService/HandleReloadConfigRequest";
-        server.call::<_, tfs::ReloadConfigResponse>(path, request).await.unwrap_err()
+        server.call::<_, tfs::ReloadConfigResponse>(path, request).await
     };
-    let status = ask(None).await;
-    assert_eq!(status.code(), Code::InvalidArgument);
-    assert!(status.message().contains("Only ModelConfigList is currently supported"));
-    let config = vec![tfs::ModelConfig { name: "sum".to_owned(), ..Default::default() }];
-    let list = tfs::ModelConfigList { config };
-    let config = Some(tfs::model_server_config::Config::ModelConfigList(list));
-    let status = ask(Some(tfs::ModelServerConfig { config })).await;
-    assert_eq!(status.code(), Code::Unimplemented);
+    let list = |config| {
+        let list = tfs::ModelConfigList { config };
+        let config = Some(tfs::model_server_config::Config::ModelConfigList(list));
+        Some(tfs::ModelServerConfig { config })
+    };
+    let named = |name: &str| tfs::ModelConfig { name: name.to_owned(), ..Default::default() };
+    let two = |n: f32| predict(spec("affine"), &[("x", tensor(&[1, 2], &[n, n]))]);
+    let served = async || server.predict(two(1.0)).await.map(|a| a.outputs["y"].float_val[0]);
+
+    let refused = ask(None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("Only ModelConfigList is currently supported"));
+    let refused = ask(list(vec![named("affine"), named("nowhere")])).await.unwrap_err();
+    assert!(refused.message().contains("nowhere"), "{refused}");
+    assert_eq!(served().await.unwrap(), 10.0);
+
+    let mut one = named("affine");
+    let policy = tfs::file_system_storage_path_source_config::servable_version_policy::PolicyChoice::Specific(
+        tfs::file_system_storage_path_source_config::servable_version_policy::Specific { versions: vec![1] },
+    );
+    one.model_version_policy =
+        Some(tfs::file_system_storage_path_source_config::ServableVersionPolicy {
+            policy_choice: Some(policy),
+        });
+    ask(list(vec![one])).await.unwrap();
+    assert_eq!(served().await.unwrap(), 1.0);
+    // What is not listed is not served.
+    let sum = predict(spec("sum"), &[("x", tensor(&[1, 2], &[1.0, 2.0]))]);
+    assert_eq!(server.predict(sum).await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -375,58 +394,18 @@ async fn images_are_predicted_and_classified() {
     assert_eq!(scores.len(), 1000);
 }
 
-/// The doors in this process, over a socket of their own.
+/// The real server, and a client of it.
 struct Server {
     channel: tonic::transport::Channel,
-    _reconciler: ocelli::repository::Reconciler,
+    _server: support::Server,
 }
 
 impl Server {
     async fn start(models: &Path) -> Server {
-        use ocelli::batcher::{Limits, Scheduler};
-        use ocelli::control::Publisher;
-        use ocelli::protocol::{Bodies, grpc, http::Shared};
-        use ocelli::repository::{Reconciler, ReconcilerSettings};
-        use ocelli::service::{DecodePool, InferenceService};
-        use ocelli::vision::ImageLimits;
-        let metrics = ocelli::telemetry::metrics::Metrics::new(true).unwrap();
-        let scheduler = Arc::new(Scheduler::start(1, metrics.clone()).unwrap());
-        let router = Arc::new(ocelli::router::Router::new());
-        let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
-        let limits = Limits {
-            max_batch: 8,
-            max_queue_delay: Duration::ZERO,
-            max_queue_rows: 64,
-            instances: 1,
-            alone: false,
-        };
-        let settings = ReconcilerSettings {
-            root: models.to_owned(),
-            poll: Duration::from_millis(100),
-            settle: Duration::from_millis(100),
-            intra_op: 1,
-            limits,
-        };
-        let reconciler =
-            Reconciler::start(settings, scheduler, publisher.clone(), metrics.clone()).unwrap();
-        let limits = ImageLimits { max_pixels: 1 << 26, max_bytes: 1 << 26 };
-        let pool = DecodePool::new(1, 64, limits).unwrap();
-        let shared = Arc::new(Shared {
-            service: InferenceService::new(router, pool, Duration::from_secs(30)),
-            publisher,
-            metrics,
-            loaded: reconciler.ready(),
-            stopping: false.into(),
-            drain: tokio::sync::watch::channel(false).1,
-            bodies: Bodies::new(1 << 26, 1 << 28),
-        });
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let routes = grpc::router(shared);
-        tokio::spawn(async move { axum::serve(listener, routes).await });
-        reconciler.ready().wait_for(|ready| *ready).await.unwrap();
-        let channel = tonic::transport::Channel::from_shared(address).unwrap().connect_lazy();
-        Server { channel, _reconciler: reconciler }
+        let flags = ["--allow-control=true"];
+        let server = support::Server::start_with(models.to_str().unwrap(), &flags);
+        let channel = tonic::transport::Channel::from_shared(server.grpc_url("")).unwrap();
+        Server { channel: channel.connect_lazy(), _server: server }
     }
 
     async fn predict(&self, request: tfs::PredictRequest) -> Result<tfs::PredictResponse, Status> {

@@ -32,14 +32,12 @@ impl TraceService for Collector {
 
 /// A collector of its own runtime, and its address.
 fn collector() -> (Collector, String, tokio::runtime::Runtime) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all();
-    let runtime = { runtime }.build().unwrap();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.worker_threads(1).enable_all().build().unwrap();
     let collector = Collector::default();
     let service = TraceServiceServer::new(collector.clone());
-    let routes = axum::Router::new().route_service(
-        "/opentelemetry.proto.collector.trace.v1.TraceService/{*rpc}",
-        service,
-    );
+    let routes = axum::Router::new()
+        .route_service("/opentelemetry.proto.collector.trace.v1.TraceService/{*rpc}", service);
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     runtime.spawn(async move { axum::serve(listener, routes).await });

@@ -17,9 +17,14 @@ use tonic::Status;
 
 use super::frame::{self, Encoding, Incoming, Messages, Packed};
 use super::status;
+use crate::batcher::Priority;
 use crate::error::InferError;
 use crate::protocol::body::Share;
-use crate::protocol::http::Shared;
+use crate::protocol::http::{Arrival, Shared, deadline_and_priority};
+use crate::repository::Commands;
+use crate::router::ModelSpec;
+use crate::service::Routed;
+use crate::telemetry::trace::Stage;
 use crate::tensor::Data;
 
 /// Messages of one stream that are worked on at a time.
@@ -45,6 +50,25 @@ impl Context {
         let outgoing = incoming.and_then(|e| e.of_answer(&parts.headers));
         let timeout = timeout(&parts.headers)?;
         Ok(Context { shared, parts, started: Instant::now(), timeout, incoming, outgoing })
+    }
+
+    /// Picks the version that answers. `call` is the RPC's name.
+    pub fn route(&self, spec: &ModelSpec, call: &'static str) -> Result<Routed, InferError> {
+        let arrival = Arrival { call, headers: &self.parts.headers, at: self.started };
+        let routed = self.shared.route(spec, &arrival)?;
+        routed.passed(Stage::Decode, self.started.elapsed());
+        Ok(routed)
+    }
+
+    /// What asks the repository to load and unload, if this caller may.
+    pub fn control(&self) -> Result<&Commands, InferError> {
+        self.shared.control(&self.parts.extensions)
+    }
+
+    /// How long the request may take, and who goes first, by its headers.
+    pub fn deadline_and_priority(&self) -> Result<(Option<Duration>, Priority), InferError> {
+        let (timeout, priority) = deadline_and_priority(&self.parts.headers)?;
+        Ok(([timeout, self.timeout].into_iter().flatten().min(), priority))
     }
 
     /// How long a message may take to come.

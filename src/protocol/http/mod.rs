@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderMap;
+use axum::http::{Extensions, HeaderMap};
 use axum::middleware;
 use axum::routing::{any, get, post};
 use tokio::sync::watch;
@@ -78,6 +78,18 @@ impl Shared {
             routed.trace = tracing.request(arrival.call, arrival.headers, arrival.at);
         }
         Ok(routed)
+    }
+
+    /// What asks the repository to load and unload, where that is allowed on the public ports.
+    pub fn control(&self, _caller: &Extensions) -> Result<&Commands, InferError> {
+        if !self.allow_control {
+            return Err(InferError::PermissionDenied(
+                "loading and unloading is not allowed on this port: start the server with \
+                 --allow-control true"
+                    .to_owned(),
+            ));
+        }
+        Ok(&self.commands)
     }
 
     /// Whether a model could answer now; one that is not known is an error.

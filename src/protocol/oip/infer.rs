@@ -72,6 +72,14 @@ pub fn spec(model: &str, version: &str) -> Result<ModelSpec, InferError> {
     Ok(ModelSpec { model: model.to_owned(), selector })
 }
 
+/// The error of a load that brings a configuration or files of its own.
+pub fn no_override(parameter: &str) -> InferError {
+    InferError::Unimplemented(format!(
+        "load parameter `{parameter}`: a model is loaded as its directory has it; change its files \
+         or its model.toml there"
+    ))
+}
+
 /// Computes a call on the version it was routed to. The outputs come in the order they were asked
 /// for, or else in the signature's.
 pub async fn run(

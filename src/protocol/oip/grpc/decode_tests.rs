@@ -191,3 +191,32 @@ proptest! {
         }
     }
 }
+
+/// From the socket's frames to the batch nothing is copied: what [`crate::engine::BatchInput`] then
+/// copies into the engine's memory is the only copy.
+#[tokio::test]
+async fn a_tensor_that_came_in_frames_stays_in_them() {
+    use crate::protocol::Bodies;
+    use crate::protocol::grpc::frame::Messages;
+
+    let raw: Vec<u8> = (0..=255).cycle().take(3 * 224 * 224 * 4).collect();
+    let message = request(vec![input("FP32", &[1, 3, 224, 224], None)], &[&raw]);
+    let mut framed = vec![0];
+    framed.extend_from_slice(&(message.encoded_len() as u32).to_be_bytes());
+    framed.extend_from_slice(&message.encode_to_vec());
+    // HTTP/2 frames as they are by default.
+    let frames: Vec<Bytes> = framed.chunks(16 << 10).map(Bytes::copy_from_slice).collect();
+    let came = frames.clone().into_iter().map(Ok::<_, std::io::Error>);
+    let body = axum::body::Body::from_stream(futures_util::stream::iter(came));
+    let bodies = Bodies::new(64 << 20, 64 << 20);
+    let read = Messages::new(body, None).only(&bodies, Duration::from_secs(5)).await.unwrap();
+    let decoded = decode(read.packed.unpack(bodies.limit()).unwrap()).unwrap();
+    let (_, tensor) = &decoded.call.inputs[0];
+    assert_eq!(tensor.data().len(), raw.len());
+    assert_eq!(tensor.data().pieces().len(), frames.len());
+    for piece in tensor.data().pieces() {
+        let within = |frame: &Bytes| frame.as_ptr_range().contains(&piece.as_ptr());
+        assert!(frames.iter().any(within), "a piece was copied");
+    }
+    assert_eq!(tensor.bytes(), raw);
+}

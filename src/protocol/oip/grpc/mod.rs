@@ -1,6 +1,6 @@
 //! The protocol's gRPC door: package `inference`, service `GRPCInferenceService`.
 
-mod decode;
+pub mod decode;
 mod encode;
 mod model;
 
@@ -10,16 +10,14 @@ use std::time::Instant;
 use axum::Router;
 use axum::routing::MethodRouter;
 
-use self::decode::InferMessage;
+use self::decode::{InferMessage, decode};
 use super::infer::{self, Defaults};
 use crate::error::InferError;
 use crate::protocol::grpc::call::Context;
 use crate::protocol::grpc::{frame, stream, unary};
-use crate::protocol::http::{Arrival, Shared, deadline_and_priority};
+use crate::protocol::http::Shared;
 use crate::protocol::pb::inference as pb;
 use crate::telemetry::trace::Stage;
-
-pub use self::decode::decode;
 
 /// The RPCs' routes.
 pub fn routes() -> Router<Arc<Shared>> {
@@ -71,12 +69,9 @@ async fn infer(
     message: InferMessage,
 ) -> Result<pb::ModelInferResponse, InferError> {
     let spec = infer::spec(&message.model, &message.version)?;
-    let (timeout, priority) = deadline_and_priority(&context.parts.headers)?;
-    let timeout = [timeout, context.timeout].into_iter().flatten().min();
+    let (timeout, priority) = context.deadline_and_priority()?;
     let defaults = Defaults { timeout, priority };
-    let (headers, at) = (&context.parts.headers, context.started);
-    let routed = context.shared.route(&spec, &Arrival { call: "ModelInfer", headers, at })?;
-    routed.passed(Stage::Decode, at.elapsed());
+    let routed = context.route(&spec, "ModelInfer")?;
     let (id, typed) = (message.call.id.clone(), message.typed);
     let outputs = infer::run(&context.shared, &routed, message.call, defaults).await;
     let began = Instant::now();

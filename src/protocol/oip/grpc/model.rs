@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::InferError;
 use crate::protocol::grpc::call::Context;
-use crate::protocol::oip::infer::spec;
+use crate::protocol::oip::infer::{self, spec};
 use crate::protocol::oip::model::{self, Duration, ServerMetadata, TensorMetadata};
 use crate::protocol::pb::inference::model_config::SchedulingChoice;
 use crate::protocol::pb::inference::model_metadata_response::TensorMetadata as PbTensor;
@@ -169,15 +169,22 @@ pub async fn repository_index(
 }
 
 pub async fn load(
-    _: Arc<Context>,
+    context: Arc<Context>,
     asked: pb::RepositoryModelLoadRequest,
 ) -> Answer<pb::RepositoryModelLoadResponse> {
-    Err(InferError::Unimplemented(format!("{}: loading", asked.model_name)))
+    let commands = context.control()?;
+    if let Some(name) = asked.parameters.keys().next() {
+        return Err(infer::no_override(name));
+    }
+    commands.load(&asked.model_name).await?;
+    Ok(pb::RepositoryModelLoadResponse {})
 }
 
+/// `unload_dependents` means nothing where no model depends on another.
 pub async fn unload(
-    _: Arc<Context>,
+    context: Arc<Context>,
     asked: pb::RepositoryModelUnloadRequest,
 ) -> Answer<pb::RepositoryModelUnloadResponse> {
-    Err(InferError::Unimplemented(format!("{}: unloading", asked.model_name)))
+    context.control()?.unload(&asked.model_name).await?;
+    Ok(pb::RepositoryModelUnloadResponse {})
 }

@@ -3,7 +3,6 @@
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::protocol::grpc::call::Context;
-use crate::protocol::http::deadline_and_priority;
 use crate::router::ServedVersion;
 use crate::service::{Request, Response, Routed};
 
@@ -18,8 +17,7 @@ pub async fn compute(
     decode: impl FnOnce(&ServedVersion) -> Result<Inputs, InferError> + Send + 'static,
 ) -> Result<Response, InferError> {
     let (service, version) = (&context.shared.service, &routed.version);
-    let (timeout, priority) = deadline_and_priority(&context.parts.headers)?;
-    let timeout = [timeout, context.timeout].into_iter().flatten().min();
+    let (timeout, priority) = context.deadline_and_priority()?;
     let deadline = service.deadline(routed, timeout);
     let place = version.queue.reserve()?;
     let decoding = version.clone();

@@ -126,7 +126,7 @@ pub async fn classify(
         let result = Some(classification(version, computed)?);
         Ok(ClassificationResponse { result, model_spec: Some(spec::answered(version)) })
     };
-    one(&context, request, answer).await
+    one(&context, "Classify", request, answer).await
 }
 
 /// The RPC.
@@ -138,7 +138,7 @@ pub async fn regress(
         let result = Some(regression(version, computed)?);
         Ok(RegressionResponse { result, model_spec: Some(spec::answered(version)) })
     };
-    one(&context, request, answer).await
+    one(&context, "Regress", request, answer).await
 }
 
 /// The RPC: one run answers all tasks.
@@ -161,17 +161,18 @@ pub async fn multi(
         let results: Result<_, InferError> = methods.into_iter().map(one).collect();
         Ok(MultiInferenceResponse { results: results? })
     };
-    let routed = context.shared.route(&spec::read(Some(&spec))?)?;
+    let routed = context.route(&spec::read(Some(&spec))?, "MultiInference")?;
     let answer = run(&context, &routed, &signatures, input, answer).await;
     finish(routed, answer)
 }
 
 async fn one<R: Send + 'static>(
     context: &Context,
+    call: &'static str,
     request: Infer,
     answer: impl FnOnce(&ServedVersion, &Computed) -> Result<R, InferError> + Send + 'static,
 ) -> Result<R, InferError> {
-    let routed = context.shared.route(&spec::read(request.spec.as_ref())?)?;
+    let routed = context.route(&spec::read(request.spec.as_ref())?, call)?;
     let signature = request.spec.unwrap_or_default().signature_name;
     let answer = run(context, &routed, &[signature], request.input, answer).await;
     finish(routed, answer)

@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use super::reload::ReloadConfig;
-use super::spec;
+use super::{reload, spec};
 use crate::error::InferError;
 use crate::protocol::grpc::call::Context;
 use crate::protocol::pb::tensorflow::error::Code;
@@ -49,20 +48,11 @@ fn state(state: VersionState) -> State {
 /// `HandleReloadConfigRequest`: answered when the models are served. What fails is told as the
 /// call's status, which clients see before they would see the message's.
 pub async fn reload(
-    _context: Arc<Context>,
+    context: Arc<Context>,
     request: ReloadConfigRequest,
 ) -> Result<ReloadConfigResponse, InferError> {
-    let config = ReloadConfig::read(request)?;
-    apply(config).await?;
+    let models = reload::read(request)?;
+    context.control()?.configure(models).await?;
     let status = StatusProto { error_code: Code::Ok.into(), error_message: String::new() };
     Ok(ReloadConfigResponse { status: Some(status) })
-}
-
-/// The one place that serves a list of models: to be `Commands::configure` of the repository.
-async fn apply(config: ReloadConfig) -> Result<(), InferError> {
-    let names: Vec<_> = config.models.into_iter().map(|model| model.name).collect();
-    Err(InferError::Unimplemented(format!(
-        "the list of models ({}) is that of the model directory here",
-        names.join(", ")
-    )))
 }

@@ -4,22 +4,22 @@ use crate::protocol::pb::tensorflow::serving::file_system_storage_path_source_co
 };
 use crate::protocol::pb::tensorflow::serving::{ModelConfigList, ModelServerConfig};
 
-fn model(name: &str, policy: Option<PolicyChoice>) -> ModelConfig {
-    ModelConfig {
+fn listed(name: &str, policy: Option<PolicyChoice>) -> Listed {
+    Listed {
         name: name.to_owned(),
         base_path: format!("/models/{name}"),
         model_version_policy: Some(ServableVersionPolicy { policy_choice: policy }),
-        ..ModelConfig::default()
+        ..Listed::default()
     }
 }
 
-fn read(config: Vec<ModelConfig>) -> Result<ReloadConfig, InferError> {
+fn read_list(config: Vec<Listed>) -> Result<Vec<ModelConfig>, InferError> {
     let config = Some(Config::ModelConfigList(ModelConfigList { config }));
-    ReloadConfig::read(ReloadConfigRequest { config: Some(ModelServerConfig { config }) })
+    read(ReloadConfigRequest { config: Some(ModelServerConfig { config }) })
 }
 
 #[track_caller]
-fn refused(result: Result<ReloadConfig, InferError>, says: &str) {
+fn refused(result: Result<Vec<ModelConfig>, InferError>, says: &str) {
     let error = result.unwrap_err();
     assert!(matches!(&error, InferError::Invalid(what) if what.contains(says)), "{error}");
 }
@@ -27,41 +27,41 @@ fn refused(result: Result<ReloadConfig, InferError>, says: &str) {
 #[test]
 fn a_list_of_models_is_read() {
     let specific = PolicyChoice::Specific(Specific { versions: vec![3, 1, 3] });
-    let mut labelled = model("a", Some(specific));
+    let mut labelled = listed("a", Some(specific));
     labelled.version_labels = [("stable".to_owned(), 1)].into();
-    let list = read(vec![
+    let list = read_list(vec![
         labelled,
-        model("b", Some(PolicyChoice::Latest(Latest { num_versions: 0 }))),
-        model("c", Some(PolicyChoice::Latest(Latest { num_versions: 2 }))),
-        model("d", Some(PolicyChoice::All(All {}))),
-        ModelConfig { name: "e".to_owned(), ..ModelConfig::default() },
+        listed("b", Some(PolicyChoice::Latest(Latest { num_versions: 0 }))),
+        listed("c", Some(PolicyChoice::Latest(Latest { num_versions: 2 }))),
+        listed("d", Some(PolicyChoice::All(All {}))),
+        Listed { name: "e".to_owned(), ..Listed::default() },
     ]);
-    let models = list.unwrap().models;
+    let models = list.unwrap();
     let versions: Vec<_> = models.iter().map(|m| m.versions.clone()).collect();
     let expected = [
-        Some(Versions::Specific([1, 3].into())),
-        Some(Versions::Latest(1)),
-        Some(Versions::Latest(2)),
-        Some(Versions::All),
+        Some(VersionPolicy::specific([1, 3].into())),
+        Some(VersionPolicy::latest(1)),
+        Some(VersionPolicy::latest(2)),
+        Some(VersionPolicy::all()),
         None,
     ];
     assert_eq!(versions, expected);
     assert_eq!(models[0].labels, [("stable".to_owned(), 1)].into());
     assert_eq!((models[0].base_path.as_str(), models[4].base_path.as_str()), ("/models/a", ""));
-    assert_eq!(read(Vec::new()).unwrap().models, []);
+    assert_eq!(read_list(Vec::new()).unwrap(), []);
 }
 
 #[test]
 fn a_list_with_a_mistake_is_refused() {
-    refused(ReloadConfig::read(ReloadConfigRequest::default()), "Only ModelConfigList");
-    refused(read(vec![model("", None)]), "config 0 of the model config list has no name");
-    refused(read(vec![model("a", None), model("a", None)]), "a: listed twice");
+    refused(read(ReloadConfigRequest::default()), "Only ModelConfigList");
+    refused(read_list(vec![listed("", None)]), "config 0 of the model config list has no name");
+    refused(read_list(vec![listed("a", None), listed("a", None)]), "a: listed twice");
     let specific = |versions| Some(PolicyChoice::Specific(Specific { versions }));
-    refused(read(vec![model("a", specific(Vec::new()))]), "a: the version policy `specific`");
-    refused(read(vec![model("a", specific(vec![-1]))]), "a: version -1 is below 0");
+    refused(read_list(vec![listed("a", specific(Vec::new()))]), "a: the version policy `specific`");
+    refused(read_list(vec![listed("a", specific(vec![-1]))]), "a: version -1 is below 0");
     for (label, version, says) in [("x", -2, "a: version -2 is below 0"), ("", 1, "is \"\"")] {
-        let mut wrong = model("a", None);
+        let mut wrong = listed("a", None);
         wrong.version_labels = [(label.to_owned(), version)].into();
-        refused(read(vec![wrong]), says);
+        refused(read_list(vec![wrong]), says);
     }
 }
