@@ -9,7 +9,7 @@ pub mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -90,6 +90,21 @@ impl Shared {
             ));
         }
         Ok(&self.commands)
+    }
+
+    /// Waits for `work` as long as its caller and the server's end allow.
+    pub async fn wait<T>(
+        &self,
+        timeout: Option<Duration>,
+        work: impl Future<Output = Result<T, InferError>>,
+    ) -> Result<T, InferError> {
+        let mut drain = self.drain.clone();
+        let patience = tokio::time::sleep(timeout.unwrap_or(Duration::MAX));
+        tokio::select! {
+            done = work => done,
+            _ = drain.wait_for(|drain| *drain) => Err(InferError::ShuttingDown),
+            () = patience => Err(InferError::Late("it is not done yet, and goes on".to_owned())),
+        }
     }
 
     /// Whether a model could answer now; one that is not known is an error.

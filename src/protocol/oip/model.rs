@@ -59,7 +59,7 @@ pub struct ModelMetadata {
     pub name: String,
     /// The versions that can be asked.
     pub versions: Vec<String>,
-    /// The engine and the format, such as `tract_onnx`.
+    /// The engine and the format: `ENGINE_onnx`.
     pub platform: String,
     /// What goes in.
     pub inputs: Vec<TensorMetadata>,

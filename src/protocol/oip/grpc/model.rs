@@ -176,7 +176,7 @@ pub async fn load(
     if let Some(name) = asked.parameters.keys().next() {
         return Err(infer::no_override(name));
     }
-    commands.load(&asked.model_name).await?;
+    context.shared.wait(context.timeout, commands.load(&asked.model_name)).await?;
     Ok(pb::RepositoryModelLoadResponse {})
 }
 
@@ -185,6 +185,7 @@ pub async fn unload(
     context: Arc<Context>,
     asked: pb::RepositoryModelUnloadRequest,
 ) -> Answer<pb::RepositoryModelUnloadResponse> {
-    context.control()?.unload(&asked.model_name).await?;
+    let commands = context.control()?;
+    context.shared.wait(context.timeout, commands.unload(&asked.model_name)).await?;
     Ok(pb::RepositoryModelUnloadResponse {})
 }

@@ -52,7 +52,8 @@ pub async fn reload(
     request: ReloadConfigRequest,
 ) -> Result<ReloadConfigResponse, InferError> {
     let models = reload::read(request)?;
-    context.control()?.configure(models).await?;
+    let commands = context.control()?;
+    context.shared.wait(context.timeout, commands.configure(models)).await?;
     let status = StatusProto { error_code: Code::Ok.into(), error_message: String::new() };
     Ok(ReloadConfigResponse { status: Some(status) })
 }
