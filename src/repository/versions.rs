@@ -14,6 +14,7 @@ use crate::batcher::{Limits, Target};
 use crate::control::{Loaded, Traffic};
 use crate::error::InferError;
 use crate::router::{ServedVersion, VersionInfo, VersionState, VersionStatus};
+use crate::vision::Answerer;
 
 /// What the loop has of a model.
 #[derive(Default)]
@@ -137,12 +138,18 @@ impl Loop {
             model: loaded.model,
             metrics: Arc::new(self.metrics.version(name, version)),
         });
+        let file = loaded.spec.output.as_ref().and_then(|o| o.labels().map(str::to_owned));
+        let labels = match &loaded.answerer {
+            Some(Answerer::Classifier(classifier)) => file.map(|f| (classifier.output(), f)),
+            _ => None,
+        };
         Arc::new(ServedVersion {
             info: VersionInfo {
                 model,
                 version,
                 engine: loaded.engine,
                 digest: loaded.digest,
+                labels,
                 loaded_at: SystemTime::now(),
             },
             queue: self.scheduler.open(target, limits),

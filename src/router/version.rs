@@ -32,6 +32,8 @@ pub struct VersionInfo {
     pub engine: &'static str,
     /// SHA-256 of the model file, in hex.
     pub digest: String,
+    /// The file that names the classes of an output, and that output.
+    pub labels: Option<(usize, String)>,
     /// When it became available.
     pub loaded_at: SystemTime,
 }
@@ -50,6 +52,11 @@ impl ServedVersion {
     /// Puts named tensors into the signature's order, and checks each against it.
     pub fn bind(&self, mut named: Vec<(String, Tensor)>) -> Result<Vec<Tensor>, InferError> {
         let inputs = &self.signature().inputs;
+        let unknown = named.iter().find(|(name, _)| inputs.iter().all(|i| i.name != *name));
+        if let Some((name, _)) = unknown {
+            let known: Vec<_> = inputs.iter().map(|i| i.name.as_str()).collect();
+            return Err(self.invalid(format!("no input `{name}`; inputs: {}", known.join(", "))));
+        }
         let mut bound = Vec::with_capacity(inputs.len());
         for spec in inputs {
             let at = named
@@ -61,8 +68,7 @@ impl ServedVersion {
             bound.push(tensor);
         }
         if let Some((name, _)) = named.first() {
-            let known: Vec<_> = inputs.iter().map(|i| i.name.as_str()).collect();
-            return Err(self.invalid(format!("no input `{name}`; inputs: {}", known.join(", "))));
+            return Err(self.invalid(format!("input `{name}` is there twice")));
         }
         self.check_rows(&bound)?;
         Ok(bound)

@@ -100,12 +100,14 @@ impl InferenceService {
         let version = &routed.version;
         let deadline = request.deadline;
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
+        let mut preprocess = Duration::ZERO;
         for (name, value) in request.inputs {
             let tensor = match value {
                 InputValue::Tensor(tensor) => tensor,
                 InputValue::Images(images) => {
                     let began = Instant::now();
                     let (tensor, places) = self.pool.preprocess(version, images, deadline).await?;
+                    preprocess += began.elapsed();
                     routed.passed(Stage::Preprocess, began.elapsed());
                     placements = places;
                     tensor
@@ -118,6 +120,8 @@ impl InferenceService {
             return Err(version.invalid("the request has no rows".to_owned()));
         }
         let reply = version.queue.infer(place, inputs, deadline, request.priority).await?;
+        let stats = &version.queue.target().metrics.stats;
+        stats.served(reply.queued, preprocess, reply.compute);
         if let Some(trace) = &routed.trace {
             let computing = Instant::now() - reply.compute;
             trace.at(Stage::Queue, computing - reply.queued, reply.queued);

@@ -235,7 +235,6 @@ impl VersionMetrics {
 
     /// The images of a request became tensors.
     pub fn preprocessed(&self, took: Duration) {
-        self.stats.preprocessed(took);
         if self.metrics.enabled {
             self.preprocess.observe(took.as_secs_f64());
         }
@@ -243,7 +242,6 @@ impl VersionMetrics {
 
     /// Queued work reached the engine.
     pub fn dequeued(&self, waited: Duration) {
-        self.stats.dequeued(waited);
         if self.metrics.enabled {
             self.queue.observe(waited.as_secs_f64());
         }

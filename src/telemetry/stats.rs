@@ -25,18 +25,19 @@ impl Tally {
     }
 }
 
-/// What one version did since it was loaded.
+/// What one version did since it was loaded. What is told of the parts of a request counts requests
+/// that were computed, however many shared a run; Triton's clients take the parts' counts to be equal.
 #[derive(Debug, Default)]
 pub struct VersionStats {
     /// Requests that were answered.
     pub success: Tally,
     /// Requests that were not.
     pub fail: Tally,
-    /// Work that waited.
+    /// Requests, and how long they waited.
     pub queue: Tally,
-    /// Requests whose images became tensors.
+    /// Requests, and how long their images took to become tensors.
     pub input: Tally,
-    /// Runs of the engine.
+    /// Requests, and how long the runs took that they shared.
     pub infer: Tally,
     rows: AtomicU64,
     last_ms: AtomicU64,
@@ -45,22 +46,20 @@ pub struct VersionStats {
 }
 
 impl VersionStats {
+    /// A request was computed.
+    pub fn served(&self, queued: Duration, preprocess: Duration, compute: Duration) {
+        self.queue.add(queued);
+        self.input.add(preprocess);
+        self.infer.add(compute);
+    }
+
     pub(super) fn finished(&self, ok: bool, took: Duration) {
         if ok { &self.success } else { &self.fail }.add(took);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.last_ms.store(now.as_millis() as u64, Ordering::Relaxed);
     }
 
-    pub(super) fn preprocessed(&self, took: Duration) {
-        self.input.add(took);
-    }
-
-    pub(super) fn dequeued(&self, waited: Duration) {
-        self.queue.add(waited);
-    }
-
     pub(super) fn computed(&self, rows: usize, took: Duration) {
-        self.infer.add(took);
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
         let mut by_rows = self.by_rows.lock().unwrap_or_else(PoisonError::into_inner);
         let (count, ns) = by_rows.entry(rows).or_default();

@@ -55,14 +55,14 @@ impl Classifier {
         Ok(Classifier { output, name, labels, softmax: spec.softmax, top_k: spec.top_k })
     }
 
-    /// The name of a class, if this ranks the output at `output` and has labels.
-    pub fn label(&self, output: usize, class: usize) -> Option<Arc<str>> {
-        if output == self.output { label(&self.labels, class) } else { None }
+    /// Where the output that this ranks is in the signature.
+    pub fn output(&self) -> usize {
+        self.output
     }
 
-    /// Whether this ranks the output at `output`, by names.
-    pub fn labels(&self, output: usize) -> bool {
-        output == self.output && self.labels.is_some()
+    /// The name of a class, if there are names.
+    pub fn label(&self, class: usize) -> Option<Arc<str>> {
+        label(&self.labels, class)
     }
 
     /// The best `top_k` classes of one row, best first, of equals the first. A score that is not a

@@ -28,6 +28,7 @@ class Server:
         for door in ("--rest-addr", "--grpc-addr", "--admin-addr"):
             command += [door, "127.0.0.1:0"]
         command += ["--poll-ms", "100", "--settle-ms", "100", "--lame-duck-ms", "0"]
+        command += ["--allow-control", "true"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         told = []
         for line in self.process.stderr:

@@ -118,10 +118,15 @@ def test_refusals(serving):
 
 
 @pytest.mark.parametrize(
-    "tasks",
-    [[], [("ranked", CLASSIFY), ("scalar", REGRESS)], [("ranked", "tensorflow/serving/predict")]],
+    "tasks, code",
+    [
+        ([], "INVALID_ARGUMENT"),
+        ([("ranked", CLASSIFY), ("scalar", REGRESS)], "INVALID_ARGUMENT"),
+        # As TensorFlow Serving's multi_inference.cc has it.
+        ([("ranked", "tensorflow/serving/predict")], "UNIMPLEMENTED"),
+    ],
     ids=["no task", "two models", "a method that takes no examples"],
 )
-def test_multi_inference_refusals(serving, tasks):
-    with refuses("INVALID_ARGUMENT"):
+def test_multi_inference_refusals(serving, tasks, code):
+    with refuses(code):
         multi(serving, tasks, [example(x=ROWS[0].tolist())])

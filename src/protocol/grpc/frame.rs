@@ -23,6 +23,8 @@ const PREFIX: usize = 5;
 /// How a message is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
+    /// RFC 1950, which gRPC calls so.
+    Deflate,
     /// RFC 1952.
     Gzip,
     /// RFC 8878.
@@ -31,11 +33,12 @@ pub enum Encoding {
 
 impl Encoding {
     /// What `grpc-accept-encoding` offers.
-    pub const OFFER: &str = "identity,gzip,zstd";
+    pub const OFFER: &str = "identity,deflate,gzip,zstd";
 
     /// The name in headers.
     pub fn name(self) -> &'static str {
         match self {
+            Encoding::Deflate => "deflate",
             Encoding::Gzip => "gzip",
             Encoding::Zstd => "zstd",
         }
@@ -46,6 +49,7 @@ impl Encoding {
         let name = headers.get("grpc-encoding").map(|v| v.to_str().unwrap_or("?"));
         match name {
             None | Some("identity") => Ok(None),
+            Some("deflate") => Ok(Some(Encoding::Deflate)),
             Some("gzip") => Ok(Some(Encoding::Gzip)),
             Some("zstd") => Ok(Some(Encoding::Zstd)),
             Some(other) => Err(InferError::Unimplemented(format!(
@@ -194,6 +198,9 @@ impl Packed {
         let packed = self.data.reader().reader();
         let bound = limit as u64 + 1;
         let read = match encoding {
+            Encoding::Deflate => {
+                flate2::read::ZlibDecoder::new(packed).take(bound).read_to_end(&mut unpacked)
+            }
             Encoding::Gzip => {
                 flate2::read::GzDecoder::new(packed).take(bound).read_to_end(&mut unpacked)
             }
@@ -233,13 +240,14 @@ pub fn encode(message: &impl Message, encoding: Option<Encoding>) -> Result<Byte
         message.encode_raw(&mut frame);
         return Ok(frame.freeze());
     };
-    let plain = message.encode_to_vec();
+    let (plain, fast) = (message.encode_to_vec(), flate2::Compression::fast());
+    let mut packed = Vec::new();
     let packed = match encoding {
+        Encoding::Deflate => flate2::read::ZlibEncoder::new(&plain[..], fast)
+            .read_to_end(&mut packed)
+            .map(|_| packed),
         Encoding::Gzip => {
-            let level = flate2::Compression::fast();
-            let mut packed = Vec::new();
-            let mut encoder = flate2::read::GzEncoder::new(&plain[..], level);
-            encoder.read_to_end(&mut packed).map(|_| packed)
+            flate2::read::GzEncoder::new(&plain[..], fast).read_to_end(&mut packed).map(|_| packed)
         }
         Encoding::Zstd => zstd::encode_all(&plain[..], 1),
     };

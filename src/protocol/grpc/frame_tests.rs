@@ -61,7 +61,7 @@ async fn what_is_wrong_is_told() {
 #[tokio::test]
 async fn packs_and_unpacks_within_the_limit() {
     let bodies = Bodies::new(100, 1 << 20);
-    for encoding in [Encoding::Gzip, Encoding::Zstd] {
+    for encoding in [Encoding::Deflate, Encoding::Gzip, Encoding::Zstd] {
         for (len, fits) in [(10, true), (90, true), (200, false)] {
             let message = prost_types::Any { value: vec![7; len], ..Default::default() };
             let frame = encode(&message, Some(encoding)).unwrap();

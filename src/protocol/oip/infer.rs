@@ -161,7 +161,7 @@ fn classify(
     let classes = scores.len() / rows.unwrap_or(1).max(1);
     let count = count.min(classes);
     let labels = match &version.answerer {
-        Some(Answerer::Classifier(classifier)) if classifier.labels(output) => Some(classifier),
+        Some(Answerer::Classifier(c)) if c.output() == output => Some(c),
         _ => None,
     };
     let whole = tensor.dtype().is_integer();
@@ -175,7 +175,7 @@ fn classify(
             if score.is_nan() {
                 text = format!("nan:{index}");
             }
-            if let Some(label) = labels.and_then(|l| l.label(output, index)) {
+            if let Some(label) = labels.and_then(|l| l.label(index)) {
                 text = format!("{text}:{label}");
             }
             texts.push(text);

@@ -89,6 +89,8 @@ pub struct OutputConfig {
     pub data_type: String,
     /// Without the batch, if `max_batch_size` is not 0.
     pub dims: Vec<i64>,
+    /// The file that names its classes; empty if there is none.
+    pub label_filename: String,
 }
 
 /// How many run at once.
@@ -180,7 +182,7 @@ pub struct InferStatistics {
     pub queue: Duration,
     /// Images into tensors.
     pub compute_input: Duration,
-    /// Runs of the engine, with the copy into the batch.
+    /// Runs of the engine that requests shared, with the copy into the batch.
     pub compute_infer: Duration,
     /// Nothing is left to do then.
     pub compute_output: Duration,
@@ -271,10 +273,14 @@ pub fn config(router: &Router, spec: &ModelSpec) -> Result<ModelConfig, InferErr
         },
         dims: dims(spec),
     };
-    let output = |spec: &TensorSpec| OutputConfig {
+    let output = |(at, spec): (usize, &TensorSpec)| OutputConfig {
         name: spec.name.clone(),
         data_type: type_name(spec.dtype),
         dims: dims(spec),
+        label_filename: match &version.info.labels {
+            Some((output, file)) if *output == at => file.clone(),
+            _ => String::new(),
+        },
     };
     Ok(ModelConfig {
         name: spec.model.clone(),
@@ -282,7 +288,7 @@ pub fn config(router: &Router, spec: &ModelSpec) -> Result<ModelConfig, InferErr
         backend: version.info.engine,
         max_batch_size: if by_rows { limits.max_batch } else { 0 },
         input: signature.inputs.iter().enumerate().map(input).collect(),
-        output: signature.outputs.iter().map(output).collect(),
+        output: signature.outputs.iter().enumerate().map(output).collect(),
         instance_group: [InstanceGroup {
             name: format!("{}_0", spec.model),
             kind: "KIND_CPU",
@@ -383,31 +389,31 @@ fn sums(version: &ServedVersion) -> ModelStatistics {
     let stats = &version.queue.target().metrics.stats;
     let duration = |(count, ns): (u64, u64)| Duration { count, ns };
     let none = Duration { count: 0, ns: 0 };
-    let infer = duration(stats.infer.read());
+    let (infer, by_rows) = (duration(stats.infer.read()), stats.by_rows());
+    let nothing = Duration { count: infer.count, ns: 0 };
     ModelStatistics {
         name: version.info.model.to_string(),
         version: version.info.version.to_string(),
         last_inference: stats.last_ms(),
         inference_count: stats.rows(),
-        execution_count: infer.count,
+        execution_count: by_rows.values().map(|(count, _)| count).sum(),
         inference_stats: InferStatistics {
             success: duration(stats.success.read()),
             fail: duration(stats.fail.read()),
             queue: duration(stats.queue.read()),
             compute_input: duration(stats.input.read()),
             compute_infer: infer,
-            compute_output: none,
+            compute_output: nothing,
             cache_hit: none,
             cache_miss: none,
         },
-        batch_stats: stats
-            .by_rows()
+        batch_stats: by_rows
             .into_iter()
             .map(|(rows, (count, ns))| BatchStatistics {
                 batch_size: rows as u64,
-                compute_input: none,
+                compute_input: Duration { count, ns: 0 },
                 compute_infer: Duration { count, ns },
-                compute_output: none,
+                compute_output: Duration { count, ns: 0 },
             })
             .collect(),
     }

@@ -63,6 +63,11 @@ fn post(rest: &str) -> Option<Target> {
     Some(Target::Infer(spec(rest)?, verb))
 }
 
+/// Which version a number means. OpenVINO's client writes 0 where it means none in particular.
+pub fn selector(version: u64) -> Selector {
+    if version == 0 { Selector::Traffic } else { Selector::Version(version) }
+}
+
 fn spec(path: &str) -> Option<ModelSpec> {
     let parts: Vec<&str> = path.split('/').collect();
     let name = |text: &str| {
@@ -71,7 +76,7 @@ fn spec(path: &str) -> Option<ModelSpec> {
     };
     let (model, selector) = match parts[..] {
         [model] => (model, Selector::Traffic),
-        [model, "versions", version] => (model, Selector::Version(version.parse().ok()?)),
+        [model, "versions", version] => (model, selector(version.parse().ok()?)),
         [model, "labels", label] => (model, Selector::Label(name(label)?)),
         _ => return None,
     };
@@ -98,6 +103,7 @@ mod tests {
         let l = Selector::Label("stable".into());
         check(Method::GET, "/v1/models/m", Some(Target::Status(m(Selector::Traffic))));
         check(Method::GET, "/v1/models/m/versions/3", Some(Target::Status(m(v.clone()))));
+        check(Method::GET, "/v1/models/m/versions/0", Some(Target::Status(m(Selector::Traffic))));
         check(Method::GET, "/v1/models/m/metadata", Some(Target::Metadata(m(Selector::Traffic))));
         check(
             Method::GET,

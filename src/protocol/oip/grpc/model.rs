@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::InferError;
+use crate::error::{Code, InferError};
 use crate::protocol::grpc::call::Context;
 use crate::protocol::oip::infer::{self, spec};
 use crate::protocol::oip::model::{self, Duration, ServerMetadata, TensorMetadata};
@@ -28,7 +28,11 @@ pub async fn model_ready(
     context: Arc<Context>,
     asked: pb::ModelReadyRequest,
 ) -> Answer<pb::ModelReadyResponse> {
-    let ready = context.shared.is_model_ready(&spec(&asked.name, &asked.version)?)?;
+    // A model that is not here is not ready, says Triton.
+    let ready = match context.shared.is_model_ready(&spec(&asked.name, &asked.version)?) {
+        Err(error) if error.code() == Code::NotFound => false,
+        told => told?,
+    };
     Ok(pb::ModelReadyResponse { ready })
 }
 
@@ -82,7 +86,7 @@ pub async fn model_config(
         name: o.name,
         data_type: data_type(&o.data_type),
         dims: o.dims,
-        ..Default::default()
+        label_filename: o.label_filename,
     };
     let group = |g: model::InstanceGroup| pb::ModelInstanceGroup {
         name: g.name,

@@ -4,6 +4,7 @@ use crate::error::InferError;
 use crate::protocol::pb::tensorflow::serving::ModelSpec as Proto;
 use crate::protocol::pb::tensorflow::serving::model_spec::VersionChoice;
 use crate::protocol::tfs::decode::SIGNATURE;
+use crate::protocol::tfs::path::selector;
 use crate::router::{ModelSpec, Selector, ServedVersion};
 
 /// Which version of which model is meant.
@@ -17,7 +18,7 @@ pub fn read(proto: Option<&Proto>) -> Result<ModelSpec, InferError> {
     let selector = match &proto.version_choice {
         None => Selector::Traffic,
         Some(VersionChoice::VersionLabel(label)) => Selector::Label(label.clone()),
-        Some(VersionChoice::Version(version)) => Selector::Version(number(&model, *version)?),
+        Some(VersionChoice::Version(version)) => selector(number(&model, *version)?),
     };
     Ok(ModelSpec { model, selector })
 }
