@@ -2,7 +2,9 @@
 
 mod admin;
 mod error;
+mod inference;
 mod ops;
+mod path;
 mod request;
 mod request_id;
 pub mod server;
@@ -30,6 +32,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 pub use error::{HttpError, json, raw_json};
+pub use inference::{read_body, respond};
+pub use path::name;
 pub use request::deadline_and_priority;
 pub use request_id::RequestId;
 
@@ -104,6 +108,15 @@ impl Shared {
             done = work => done,
             _ = drain.wait_for(|drain| *drain) => Err(InferError::ShuttingDown),
             () = patience => Err(InferError::Late("it is not done yet, and goes on".to_owned())),
+        }
+    }
+
+    /// Whether a model could answer now; one that is not known is an error.
+    pub fn is_model_ready(&self, spec: &ModelSpec) -> Result<bool, InferError> {
+        match self.service.router.route(spec, 0) {
+            Ok(_) => Ok(true),
+            Err(InferError::NotAvailable { .. }) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
