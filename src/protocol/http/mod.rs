@@ -2,6 +2,7 @@
 
 mod admin;
 mod error;
+mod frames;
 mod inference;
 mod ops;
 mod path;
@@ -32,6 +33,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 pub use error::{HttpError, json, raw_json};
+pub use frames::frames;
 pub use inference::{read_body, respond};
 pub use path::name;
 pub use request::deadline_and_priority;
@@ -141,6 +143,7 @@ pub fn rest(shared: Arc<Shared>) -> Router {
         .route("/v1/models", any(super::tfs::list))
         .route("/v1/models/", any(super::tfs::list))
         .route("/v1/models/{*rest}", any(super::tfs::model))
+        .merge(super::oip::rest::routes())
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics));

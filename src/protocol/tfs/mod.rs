@@ -48,9 +48,10 @@ pub(super) async fn model(
         Target::Metadata(spec) => status::metadata(&shared, &spec),
         Target::Infer(spec, verb) => {
             let call = verb.name();
-            let answer = respond(&shared, &spec, call, request, move |shared, routed, parts, body| {
-                Box::pin(infer(shared, routed, verb, parts, body))
-            });
+            let answer =
+                respond(&shared, &spec, call, request, move |shared, routed, parts, body| {
+                    Box::pin(infer(shared, routed, verb, parts, body))
+                });
             Ok(answer.await)
         }
     }
