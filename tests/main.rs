@@ -6,6 +6,7 @@
 mod churn;
 mod commands;
 mod grpc;
+mod oip;
 mod repository;
 mod serving;
 mod settings;

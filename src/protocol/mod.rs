@@ -4,6 +4,7 @@
 mod body;
 pub mod grpc;
 pub mod http;
+pub mod json;
 pub mod oip;
 pub mod pb;
 pub mod tfs;

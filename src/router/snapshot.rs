@@ -68,6 +68,13 @@ pub struct VersionStatus {
 }
 
 impl Snapshot {
+    /// The models' names, sorted.
+    pub fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.models.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The routes of a model.
     pub fn model(&self, name: &str) -> Result<&ModelRoutes, InferError> {
         self.models.get(name).ok_or_else(|| InferError::UnknownModel(name.to_owned()))

@@ -99,6 +99,10 @@ impl InferenceService {
     ) -> Result<Response, InferError> {
         let version = &routed.version;
         let deadline = request.deadline;
+        if deadline <= Instant::now() {
+            // What it asked for stood in its body, or decoding that took all the time.
+            return Err(routed.late(deadline));
+        }
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
         let mut preprocess = Duration::ZERO;
         for (name, value) in request.inputs {

@@ -2,7 +2,10 @@
 
 mod admin;
 mod error;
+mod frames;
+mod inference;
 mod ops;
+mod path;
 mod request;
 mod request_id;
 pub mod server;
@@ -30,6 +33,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 pub use error::{HttpError, json, raw_json};
+pub use frames::frames;
+pub use inference::{read_body, respond};
+pub use path::name;
 pub use request::deadline_and_priority;
 pub use request_id::RequestId;
 
@@ -116,6 +122,15 @@ impl Shared {
         }
     }
 
+    /// Whether a model could answer now; one that is not known is an error.
+    pub fn is_model_ready(&self, spec: &ModelSpec) -> Result<bool, InferError> {
+        match self.service.router.route(spec, 0) {
+            Ok(_) => Ok(true),
+            Err(InferError::NotAvailable { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether a balancer should send requests here.
     pub fn is_ready(&self) -> bool {
         *self.loaded.borrow() && !self.stopping.load(Ordering::Relaxed)
@@ -128,6 +143,7 @@ pub fn rest(shared: Arc<Shared>) -> Router {
         .route("/v1/models", any(super::tfs::list))
         .route("/v1/models/", any(super::tfs::list))
         .route("/v1/models/{*rest}", any(super::tfs::model))
+        .merge(super::oip::rest::routes())
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::batcher::Priority;
+use crate::batcher::{Place, Priority};
 use crate::engine::BatchMode;
 use crate::error::InferError;
 use crate::input::InputValue;
@@ -88,9 +88,20 @@ pub async fn run(
     call: Call,
     defaults: Defaults,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
+    let place = routed.version.queue.reserve()?;
+    run_in(shared, routed, place, call, defaults).await
+}
+
+/// As [`run`], for who holds a place in the queue since before the call was decoded.
+pub async fn run_in(
+    shared: &Shared,
+    routed: &Routed,
+    place: Place,
+    call: Call,
+    defaults: Defaults,
+) -> Result<Vec<(String, Tensor)>, InferError> {
     let version = &routed.version;
     let wanted = wanted(version, &call.outputs)?;
-    let place = version.queue.reserve()?;
     let timeout = [call.parameters.timeout, defaults.timeout].into_iter().flatten().min();
     let deadline = shared.service.deadline(routed, timeout);
     let priority = match call.parameters.priority {
@@ -100,10 +111,11 @@ pub async fn run(
         _ => Priority::Low,
     };
     let inputs = call.inputs.into_iter().map(|(name, tensor)| {
-        let value = value(version, &name, tensor);
-        (name, value)
+        let value = value(version, &name, tensor)?;
+        Ok((name, value))
     });
-    let request = Request { inputs: inputs.collect(), deadline, priority };
+    let inputs = inputs.collect::<Result<_, InferError>>()?;
+    let request = Request { inputs, deadline, priority };
     let response = shared.service.infer(routed, place, request).await?;
     let names = |at: usize| version.signature().outputs[at].name.clone();
     let output = |(at, classes): (usize, usize)| {
@@ -118,13 +130,17 @@ pub async fn run(
     wanted.into_iter().map(output).collect()
 }
 
-fn value(version: &ServedVersion, name: &str, tensor: Tensor) -> InputValue {
-    match version.image_input() {
-        Some(spec) if spec.name == name && tensor.dtype() == DType::Bytes => {
-            InputValue::Images(tensor.strings())
-        }
-        _ => InputValue::Tensor(tensor),
+fn value(version: &ServedVersion, name: &str, tensor: Tensor) -> Result<InputValue, InferError> {
+    let takes_images = version.image_input().is_some_and(|spec| spec.name == name);
+    if !takes_images || tensor.dtype() != DType::Bytes {
+        return Ok(InputValue::Tensor(tensor));
     }
+    let (images, rows) = (tensor.strings(), tensor.rows());
+    if images.len() != rows {
+        let got = format!("got {} in {rows}", images.len());
+        return Err(version.invalid(format!("input `{name}`: expected one image a row, {got}")));
+    }
+    Ok(InputValue::Images(images))
 }
 
 /// Where the wanted outputs stand in the signature, with the classes wanted of each.
@@ -133,11 +149,16 @@ fn wanted(version: &ServedVersion, asked: &[Wanted]) -> Result<Vec<(usize, usize
     if asked.is_empty() {
         return Ok((0..outputs.len()).map(|at| (at, 0)).collect());
     }
+    let mut seen = vec![false; outputs.len()];
     let place = |wanted: &Wanted| {
         let at = outputs.iter().position(|o| o.name == wanted.name).ok_or_else(|| {
             let known: Vec<_> = outputs.iter().map(|o| o.name.as_str()).collect();
             version.invalid(format!("no output `{}`; outputs: {}", wanted.name, known.join(", ")))
         })?;
+        // A short request must not have an answer without end.
+        if std::mem::replace(&mut seen[at], true) {
+            return Err(version.invalid(format!("output `{}` is asked for twice", wanted.name)));
+        }
         Ok((at, wanted.classification))
     };
     asked.iter().map(place).collect()

@@ -5,6 +5,7 @@
 pub mod grpc;
 pub mod infer;
 pub mod model;
+pub mod rest;
 
 /// Why there is none.
 const NO_SHARED_MEMORY: &str = "shared memory is left out on purpose: it lets one client read what \

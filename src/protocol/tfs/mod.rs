@@ -14,20 +14,16 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
 
 use crate::error::InferError;
-use crate::protocol::discard;
 use crate::protocol::http::{
-    Arrival, HttpError, Shared, deadline_and_priority, json as json_answer,
+    HttpError, Shared, deadline_and_priority, json as json_answer, read_body, respond,
 };
-use crate::router::ModelSpec;
 use crate::service::{Request as InferRequest, Routed};
 use crate::telemetry::trace::Stage;
 use path::{Target, Verb};
-
-const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-version");
 
 /// `GET /v1/models`: KServe's list. TensorFlow Serving has none.
 pub(super) async fn list(
@@ -38,9 +34,7 @@ pub(super) async fn list(
         return Err(path::malformed(&method, "/v1/models").into());
     }
     let snapshot = shared.service.router.snapshot();
-    let mut models: Vec<_> = snapshot.models.keys().collect();
-    models.sort();
-    Ok(json_answer(StatusCode::OK, &serde_json::json!({ "models": models })))
+    Ok(json_answer(StatusCode::OK, &serde_json::json!({ "models": snapshot.names() })))
 }
 
 /// Everything below `/v1/models/`.
@@ -53,45 +47,16 @@ pub(super) async fn model(
         Target::Status(spec) => status::status(&shared, &spec),
         Target::Metadata(spec) => status::metadata(&shared, &spec),
         Target::Infer(spec, verb) => {
-            let (parts, mut body) = request.into_parts();
-            let waits = parts.headers.contains_key(header::EXPECT);
-            let answer = answer(&shared, &spec, verb, parts, &mut body).await;
-            // A client that waits to be told to send has nothing under way.
-            if !answer.status().is_success() && !waits {
-                discard(&mut body).await;
-            }
-            Ok(answer)
+            let call = verb.name();
+            let answer =
+                respond(&shared, &spec, call, request, move |shared, routed, parts, body| {
+                    Box::pin(infer(shared, routed, verb, parts, body))
+                });
+            Ok(answer.await)
         }
     }
 }
 
-async fn answer(
-    shared: &Shared,
-    spec: &ModelSpec,
-    verb: Verb,
-    parts: Parts,
-    body: &mut Body,
-) -> Response {
-    let call = match verb {
-        Verb::Predict => "predict",
-        Verb::Classify => "classify",
-        Verb::Regress => "regress",
-    };
-    let arrival = Arrival { call, headers: &parts.headers, at: Instant::now() };
-    let routed = match shared.route(spec, &arrival) {
-        Ok(routed) => routed,
-        Err(error) => return HttpError(error).into_response(),
-    };
-    let answer = infer(shared, &routed, verb, parts, body).await;
-    let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
-    let version = HeaderValue::from(routed.version.info.version);
-    response.headers_mut().insert(VERSION_HEADER, version);
-    routed.finish(response.status().as_u16());
-    response
-}
-
-/// A full queue refuses twice: before the body is read, which costs the server nothing, and when
-/// the body is there and others took the room meanwhile. A body that is slow to come holds none.
 async fn infer(
     shared: &Shared,
     routed: &Routed,
@@ -103,9 +68,7 @@ async fn infer(
     let (timeout, priority) = deadline_and_priority(&parts.headers)?;
     let options = answer::Options::parse(parts.uri.query())?;
     let deadline = service.deadline(routed, timeout);
-    version.queue.check_room()?;
-    let late = || routed.late(deadline);
-    let body = shared.bodies.read_by(body, deadline, late).await?;
+    let body = read_body(shared, routed, deadline, body).await?;
     let place = version.queue.reserve()?;
     let request = Request::from_parts(parts, Body::empty());
     let began = Instant::now();

@@ -2,9 +2,9 @@
 //! `/v1/models/NAME[/versions/N|/labels/L]:VERB` and `…[/metadata]`.
 
 use axum::http::{Method, Uri};
-use percent_encoding::percent_decode_str;
 
 use crate::error::InferError;
+use crate::protocol::http::name;
 use crate::router::{ModelSpec, Selector};
 
 /// What is asked of a model.
@@ -16,6 +16,17 @@ pub enum Verb {
     Classify,
     /// Examples in, a number each out.
     Regress,
+}
+
+impl Verb {
+    /// As it stands in a path.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Verb::Predict => "predict",
+            Verb::Classify => "classify",
+            Verb::Regress => "regress",
+        }
+    }
 }
 
 /// A path, understood.
@@ -70,10 +81,6 @@ pub fn selector(version: u64) -> Selector {
 
 fn spec(path: &str) -> Option<ModelSpec> {
     let parts: Vec<&str> = path.split('/').collect();
-    let name = |text: &str| {
-        let name = percent_decode_str(text).decode_utf8().ok()?.into_owned();
-        Some(name).filter(|n| !n.is_empty() && !n.contains(['/', ':']))
-    };
     let (model, selector) = match parts[..] {
         [model] => (model, Selector::Traffic),
         [model, "versions", version] => (model, selector(version.parse().ok()?)),

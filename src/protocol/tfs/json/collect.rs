@@ -5,14 +5,11 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use jiter::{Jiter, Peek};
 
-use super::element::{self, Refused};
-use super::fault::Fault;
 use crate::engine::TensorSpec;
 use crate::input::InputValue;
+use crate::protocol::json::element::{self, Refused};
+use crate::protocol::json::{Fault, MAX_DEPTH};
 use crate::tensor::{DType, Tensor};
-
-/// Nesting of arrays at most: no tensor has more dimensions.
-const MAX_DEPTH: usize = 16;
 
 /// Where an input's values stand in the body.
 #[derive(Clone, Copy)]
@@ -194,18 +191,8 @@ impl<'a> Collector<'a> {
 
     #[cold]
     fn refuse(&self, depth: usize, refused: Refused) -> Fault {
-        let path = self.path(depth);
-        let dtype = self.spec.dtype;
-        match refused {
-            Refused::Json(error) => Fault::from(error),
-            Refused::Range(text) => {
-                Fault::new(format!("{path}: {text} is out of the range of {dtype}"))
-            }
-            Refused::Is(got) if self.takes_images => {
-                Fault::new(format!("{path}: expected {dtype} or {{\"b64\": image}}, got {got}"))
-            }
-            Refused::Is(got) => Fault::new(format!("{path}: expected {dtype}, got {got}")),
-        }
+        let or = if self.takes_images { " or {\"b64\": image}" } else { "" };
+        Fault::refused(refused, self.spec.dtype, &self.path(depth), or)
     }
 
     /// Such as `instances[3].x[1]`.

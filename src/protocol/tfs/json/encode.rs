@@ -2,10 +2,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
-use serde::Serialize;
 
 use super::{Form, JsonError};
+use crate::protocol::json::write::{self, Elements, float, string};
 use crate::tensor::{DType, Tensor};
 
 /// `{"predictions": [...]}` or `{"outputs": ...}`. A single output drops its name.
@@ -28,7 +27,7 @@ pub fn encode_classify(rows: &[Vec<(String, f32)>]) -> Vec<u8> {
             out.push(b'[');
             string(out, label);
             out.extend_from_slice(b", ");
-            float(out, f64::from(*score), *score);
+            float(out, *score);
             out.push(b']');
         });
         out.push(b']');
@@ -40,7 +39,7 @@ pub fn encode_classify(rows: &[Vec<(String, f32)>]) -> Vec<u8> {
 /// `{"results": [value, …]}`.
 pub fn encode_regress(values: &[f32]) -> Vec<u8> {
     let mut out = b"{\"results\": [".to_vec();
-    list(&mut out, values.iter(), |out, v| float(out, f64::from(*v), *v));
+    list(&mut out, values.iter(), |out, v| float(out, *v));
     out.extend_from_slice(b"]}");
     out
 }
@@ -94,25 +93,23 @@ fn columns(out: &mut Vec<u8>, outputs: &[(String, Tensor)]) {
     out.push(b'}');
 }
 
-/// Walks a tensor's elements in order.
+/// Walks a tensor's values in order.
 struct Cursor<'a> {
     name: &'a str,
     tensor: &'a Tensor,
-    data: Bytes,
-    at: usize,
-    /// Where the next byte string starts.
-    offset: usize,
+    elements: Elements,
 }
 
 impl<'a> Cursor<'a> {
     fn new(name: &'a str, tensor: &'a Tensor) -> Cursor<'a> {
-        Cursor { name, tensor, data: tensor.bytes(), at: 0, offset: 0 }
+        Cursor { name, tensor, elements: Elements::new(tensor) }
     }
 
     /// Writes the next value of the dimensions from `dim` on.
     fn write(&mut self, out: &mut Vec<u8>, dim: usize) {
         match self.tensor.shape().get(dim) {
-            None => self.element(out),
+            None if self.tensor.dtype() == DType::Bytes => self.bytes(out),
+            None => self.elements.write(out),
             Some(&len) => {
                 out.push(b'[');
                 list(out, 0..len, |out, _| self.write(out, dim + 1));
@@ -121,52 +118,8 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn element(&mut self, out: &mut Vec<u8>) {
-        let at = self.at;
-        self.at += 1;
-        let data = &self.data[..];
-        macro_rules! read {
-            ($t:ty) => {{
-                const N: usize = size_of::<$t>();
-                let bytes = data[at * N..].first_chunk::<N>().copied().unwrap_or_default();
-                <$t>::from_le_bytes(bytes)
-            }};
-        }
-        match self.tensor.dtype() {
-            DType::F32 => {
-                let v = read!(f32);
-                float(out, f64::from(v), v);
-            }
-            DType::F64 => {
-                let v = read!(f64);
-                float(out, v, v);
-            }
-            DType::F16 => {
-                let v = half::f16::from_bits(read!(u16)).to_f32();
-                float(out, f64::from(v), v);
-            }
-            DType::BF16 => {
-                let v = half::bf16::from_bits(read!(u16)).to_f32();
-                float(out, f64::from(v), v);
-            }
-            DType::Bool => out.extend_from_slice(if data[at] == 0 { b"false" } else { b"true" }),
-            DType::U8 => number(out, read!(u8)),
-            DType::U16 => number(out, read!(u16)),
-            DType::U32 => number(out, read!(u32)),
-            DType::U64 => number(out, read!(u64)),
-            DType::I8 => number(out, read!(i8)),
-            DType::I16 => number(out, read!(i16)),
-            DType::I32 => number(out, read!(i32)),
-            DType::I64 => number(out, read!(i64)),
-            DType::Bytes => self.bytes(out),
-        }
-    }
-
     fn bytes(&mut self, out: &mut Vec<u8>) {
-        let data = &self.data[self.offset..];
-        let len = data.first_chunk::<4>().map_or(0, |p| u32::from_le_bytes(*p) as usize);
-        self.offset += 4 + len;
-        let value = data.get(4..4 + len).unwrap_or_default();
+        let value = self.elements.bytes();
         match std::str::from_utf8(value) {
             Ok(text) if !self.name.ends_with("_bytes") => string(out, text),
             _ => {
@@ -178,39 +131,14 @@ impl<'a> Cursor<'a> {
     }
 }
 
-fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, mut f: impl FnMut(&mut Vec<u8>, T)) {
-    for (i, item) in items.enumerate() {
-        if i > 0 {
-            out.extend_from_slice(b", ");
-        }
-        f(out, item);
-    }
-}
-
-/// The shortest text that reads back as the same value; whole floats keep a `.0`.
-fn number(out: &mut Vec<u8>, value: impl Serialize) {
-    // A number always serialises.
-    let _ = serde_json::to_writer(out, &value);
-}
-
-/// `wide` is `value`; JSON has no word for what is not finite.
-fn float(out: &mut Vec<u8>, wide: f64, value: impl Serialize) {
-    if wide.is_nan() {
-        out.extend_from_slice(b"NaN");
-    } else if wide.is_infinite() {
-        out.extend_from_slice(if wide > 0.0 { b"Infinity" } else { b"-Infinity" });
-    } else {
-        number(out, value);
-    }
-}
-
-fn string(out: &mut Vec<u8>, text: &str) {
-    // A string always serialises.
-    let _ = serde_json::to_writer(out, text);
+fn list<T>(out: &mut Vec<u8>, items: impl Iterator<Item = T>, f: impl FnMut(&mut Vec<u8>, T)) {
+    write::list(out, b", ", items, f);
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn f32s(shape: &[usize], values: &[f32]) -> Tensor {

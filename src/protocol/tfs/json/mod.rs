@@ -1,19 +1,16 @@
 //! The JSON of TensorFlow Serving's REST API (g3doc/api_rest.md, util/json_tensor.cc).
 //!
-//! Requests are parsed straight into the tensors' flat buffers by `jiter`'s pull parser, without
-//! a tree in between; answers are written straight from them. The JSON is not strict: `NaN`,
-//! `Infinity` and `-Infinity` are numbers, as they are there.
+//! What elements and faults look like is [the same](crate::protocol::json) for all protocols.
 
 mod collect;
-mod element;
 mod encode;
-mod fault;
 mod parse;
 
 pub use encode::{encode_classify, encode_predict, encode_regress};
 pub use parse::{parse_examples, parse_predict};
 
 use crate::input::InputValue;
+pub use crate::protocol::json::JsonError;
 
 /// How rows are laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +31,3 @@ pub struct PredictRequest {
     /// By input name.
     pub inputs: Vec<(String, InputValue)>,
 }
-
-/// What is wrong with a body, and where.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct JsonError(String);

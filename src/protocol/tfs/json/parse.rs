@@ -3,10 +3,10 @@
 use jiter::{Jiter, Peek};
 
 use super::collect::{Collector, Place};
-use super::element::kind;
-use super::fault::Fault;
 use super::{Form, JsonError, PredictRequest};
 use crate::engine::TensorSpec;
+use crate::protocol::json::Fault;
+use crate::protocol::json::element::kind;
 
 /// Reads the body of `:predict`. `image` names the input that takes encoded images.
 pub fn parse_predict(
@@ -184,7 +184,7 @@ impl<'a> Parser<'a> {
             *seen += 1;
             collector.named = true;
             let peek = default.peek()?;
-            collector.value(&mut default, peek, 1)?;
+            collector.value(&mut default, peek, 1).map_err(|fault| fault.met_by(&default))?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use super::super::{Form, PredictRequest, encode_predict};
 use super::*;
 use crate::engine::Dim;
 use crate::input::InputValue;
+use crate::protocol::json::arbitrary::tensors;
 use crate::tensor::{DType, Tensor};
 
 fn spec(name: &str, dtype: DType) -> TensorSpec {
@@ -232,37 +233,6 @@ fn an_example_may_hold_an_image() {
     let body = br#"{"examples": [{"img": {"b64": "aGk="}}]}"#;
     let request = parse_examples(body, &[spec("img", DType::F32)], Some("img")).unwrap();
     assert_eq!(request.inputs[0].1, InputValue::Images(vec![Bytes::from_static(b"hi")]));
-}
-
-/// Random finite tensors with at least one row.
-fn tensors() -> impl Strategy<Value = Tensor> {
-    let dtype = proptest::sample::select(&DType::ALL[..]);
-    (dtype, proptest::collection::vec(1usize..4, 1..4)).prop_flat_map(|(dtype, shape)| {
-        let count = shape.iter().product::<usize>();
-        let elements = proptest::collection::vec(any::<[u8; 8]>(), count);
-        elements.prop_map(move |raw| {
-            let data = raw.iter().flat_map(|r| element(dtype, *r)).collect::<Vec<u8>>();
-            Tensor::new(dtype, shape.clone(), Bytes::from(data)).unwrap()
-        })
-    })
-}
-
-fn element(dtype: DType, raw: [u8; 8]) -> Vec<u8> {
-    // Clearing an exponent bit keeps floats finite.
-    let finite = |size: usize, mask: u8| {
-        let mut bytes = raw[..size].to_vec();
-        bytes[size - 1] &= mask;
-        bytes
-    };
-    match dtype {
-        DType::Bool => vec![raw[0] & 1],
-        DType::Bytes => {
-            let len = usize::from(raw[0] % 7);
-            [&(len as u32).to_le_bytes()[..], &raw[1..1 + len]].concat()
-        }
-        DType::F16 | DType::BF16 | DType::F32 | DType::F64 => finite(dtype.size().unwrap(), 0xbf),
-        _ => raw[..dtype.size().unwrap()].to_vec(),
-    }
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! One JSON value into one element's bytes.
 //!
-//! Numbers go by the input's dtype (util/json_tensor.cc, `AddValueToTensor`): an integer dtype
-//! takes no fraction, and nothing is cut or wrapped to fit.
+//! Numbers go by the input's dtype (TensorFlow Serving's util/json_tensor.cc, `AddValueToTensor`):
+//! an integer dtype takes no fraction, and nothing is cut or wrapped to fit.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -11,8 +11,8 @@ use jiter::{Jiter, JiterError, NumberInt, Peek};
 
 use crate::tensor::DType;
 
-/// Why a value is no element; whose, the collector tells.
-pub(super) enum Refused {
+/// Why a value is no element; where it stands, the caller tells.
+pub enum Refused {
     /// Not even JSON.
     Json(JiterError),
     /// JSON of another kind: what it is instead.
@@ -29,7 +29,7 @@ impl From<JiterError> for Refused {
 
 /// Puts the value that starts with `peek` at the end of `out`.
 #[inline]
-pub(super) fn push(
+pub fn push(
     dtype: DType,
     json: &mut Jiter<'_>,
     peek: Peek,
@@ -70,7 +70,7 @@ pub(super) fn push(
 }
 
 /// A byte string with its length before it.
-pub(super) fn string(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
+pub fn string(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
     let len = u32::try_from(bytes.len()).map_err(|_| Refused::Is("4 GiB of text".to_owned()))?;
     out.extend_from_slice(&len.to_le_bytes());
     out.extend_from_slice(bytes);
@@ -78,7 +78,7 @@ pub(super) fn string(bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refused> {
 }
 
 /// The rest of `{"b64": "..."}`, whose key has been read.
-pub(super) fn base64(json: &mut Jiter<'_>) -> Result<Vec<u8>, Refused> {
+pub fn base64(json: &mut Jiter<'_>) -> Result<Vec<u8>, Refused> {
     let decoded = decode(json.next_str()?.as_bytes());
     let decoded = decoded.map_err(|e| Refused::Is(format!("text that is no base64 ({e})")))?;
     match json.next_key()? {
@@ -100,7 +100,7 @@ fn decode(text: &[u8]) -> Result<Vec<u8>, base64::DecodeError> {
 }
 
 /// What a value is that starts so.
-pub(super) fn kind(peek: Peek) -> &'static str {
+pub fn kind(peek: Peek) -> &'static str {
     match peek {
         Peek::Null => "null",
         Peek::True | Peek::False => "a boolean",

@@ -1,0 +1,68 @@
+//! The way of an inference request that all REST APIs share: refused early, counted once, told who
+//! answered, and rid of what it still sends.
+
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+
+use super::{Arrival, HttpError, Shared};
+use crate::error::InferError;
+use crate::protocol::body::{Read, discard};
+use crate::router::ModelSpec;
+use crate::service::Routed;
+
+const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-version");
+
+/// Answers `request`, a `call` such as `predict`, by `infer` on the version that `spec` is routed
+/// to. (The future is boxed since a closure can't promise that its own may move between threads.)
+pub async fn respond<F>(shared: &Shared, spec: &ModelSpec, request: Request, infer: F) -> Response
+where
+    F: for<'a> FnOnce(
+        &'a Shared,
+        &'a Routed,
+        Parts,
+        &'a mut Body,
+    ) -> BoxFuture<'a, Result<Response, InferError>>,
+{
+    let (parts, mut body) = request.into_parts();
+    let waits = parts.headers.contains_key(header::EXPECT);
+    let arrival = Arrival { call, headers: &parts.headers, at: Instant::now() };
+    let answer = match shared.route(spec, &arrival) {
+        Ok(routed) => {
+            let answer = infer(shared, &routed, parts, &mut body).await;
+            finish(routed, answer)
+        }
+        Err(error) => HttpError(error).into_response(),
+    };
+    // A client that waits to be told to send has nothing under way.
+    if !answer.status().is_success() && !waits {
+        discard(&mut body).await;
+    }
+    answer
+}
+
+/// Reads the body. A full queue refuses twice: here before anything is read, which costs the
+/// server nothing, and when the caller asks for a place, since others may have taken the room
+/// meanwhile. A body that is slow to come holds none.
+pub async fn read_body(
+    shared: &Shared,
+    routed: &Routed,
+    deadline: Instant,
+    body: &mut Body,
+) -> Result<Read, InferError> {
+    routed.version.queue.check_room()?;
+    shared.bodies.read_by(body, deadline, || routed.late(deadline)).await
+}
+
+fn finish(routed: Routed, answer: Result<Response, InferError>) -> Response {
+    let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
+    let version = HeaderValue::from(routed.version.info.version);
+    response.headers_mut().insert(VERSION_HEADER, version);
+    routed.finish(response.status().as_u16());
+    response
+}
