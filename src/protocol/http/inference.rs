@@ -20,7 +20,13 @@ const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-versi
 
 /// Answers `request`, a `call` such as `predict`, by `infer` on the version that `spec` is routed
 /// to. (The future is boxed since a closure can't promise that its own may move between threads.)
-pub async fn respond<F>(shared: &Shared, spec: &ModelSpec, request: Request, infer: F) -> Response
+pub async fn respond<F>(
+    shared: &Shared,
+    spec: &ModelSpec,
+    call: &'static str,
+    request: Request,
+    infer: F,
+) -> Response
 where
     F: for<'a> FnOnce(
         &'a Shared,

@@ -122,15 +122,6 @@ impl Shared {
         }
     }
 
-    /// Whether a model could answer now; one that is not known is an error.
-    pub fn is_model_ready(&self, spec: &ModelSpec) -> Result<bool, InferError> {
-        match self.service.router.route(spec, 0) {
-            Ok(_) => Ok(true),
-            Err(InferError::NotAvailable { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
     /// Whether a balancer should send requests here.
     pub fn is_ready(&self) -> bool {
         *self.loaded.borrow() && !self.stopping.load(Ordering::Relaxed)
