@@ -5,6 +5,7 @@
 
 mod churn;
 mod commands;
+mod edge;
 mod grpc;
 mod oip;
 mod repository;

@@ -21,9 +21,11 @@ const ORDER: [&str; 14] = [
 ];
 
 /// Where the order is left, each with its reason.
-const ALLOWED: [(&str, &str); 3] = [
+const ALLOWED: [(&str, &str); 4] = [
     // Reading a TOML file's mistakes is the same for the server's settings and a model's.
     ("repository", "config"),
+    // And for a file of keys; and where to listen is a setting.
+    ("protocol", "config"),
     // A setting's type is that of what it sets.
     ("config", "telemetry"),
     ("app", "config"),

@@ -1,23 +1,24 @@
 //! The composition root: plans threads, binds sockets, wires the rooms, and takes them down.
 
+mod doors;
+mod files;
 mod plan;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use doors::{Addresses, Bound, Doors};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 pub use plan::ThreadPlan;
 
 use crate::batcher::{Limits, Scheduler};
-use crate::config::ServeConfig;
+use crate::config::{Address, ServeConfig};
 use crate::control::Publisher;
 use crate::protocol::Bodies;
-use crate::protocol::http::{self, Shared, server};
+use crate::protocol::access::{Access, Rules};
+use crate::protocol::http::Shared;
 use crate::repository::{Reconciler, ReconcilerSettings};
 use crate::router::Router;
 use crate::service::{DecodePool, InferenceService};
@@ -37,7 +38,7 @@ pub enum StartError {
     )]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The setting.
         flag: &'static str,
         /// Why.
@@ -46,7 +47,7 @@ pub enum StartError {
     /// There is no such directory.
     #[error("there is no model directory `{0}`; name one with --models")]
     NoModels(String),
-    /// Threads, metrics.
+    /// Threads, metrics, certificates, keys.
     #[error("can't start: {0}")]
     Other(String),
 }
@@ -54,16 +55,15 @@ pub enum StartError {
 /// A running server.
 pub struct App {
     /// Where REST is served; the port is the real one if 0 was asked for.
-    pub rest_addr: SocketAddr,
+    pub rest_addr: Address,
+    /// Where gRPC is served.
+    pub grpc_addr: Address,
     /// Where the admin API is served.
-    pub admin_addr: SocketAddr,
+    pub admin_addr: Address,
     shared: Arc<Shared>,
     scheduler: Arc<Scheduler>,
     reconciler: Reconciler,
-    stop_rest: watch::Sender<bool>,
-    stop_admin: watch::Sender<bool>,
-    rest: JoinHandle<bool>,
-    admin: JoinHandle<bool>,
+    doors: Doors,
     lame_duck: Duration,
 }
 
@@ -73,11 +73,11 @@ impl App {
         if !config.models.is_dir() {
             return Err(StartError::NoModels(config.models.display().to_string()));
         }
-        // Bound before anything is loaded: a taken port is told at once.
-        let rest_listener = bind(config.rest_addr, "--rest-addr").await?;
-        let admin_listener = bind(config.admin_addr, "--admin-addr").await?;
-        let address = |l: &TcpListener| l.local_addr().map_err(other);
-        let (rest_addr, admin_addr) = (address(&rest_listener)?, address(&admin_listener)?);
+        let doors = if config.single_port { 1 } else { 2 };
+        files::raise_limit(config.max_connections.saturating_mul(doors) as u64);
+        let access = config.keys_file.path().map(Access::start).transpose();
+        let access = access.map_err(StartError::Other)?;
+        let bound = Bound::bind(config).await?;
 
         let plan = ThreadPlan::of(config);
         tracing::info!(
@@ -104,8 +104,9 @@ impl App {
             ImageLimits { max_pixels: config.max_image_pixels, max_bytes: config.max_body_bytes };
         let pool = DecodePool::new(plan.decode, plan.decode * DECODE_QUEUE, limits);
         let timeout = Duration::from_millis(config.request_timeout_ms);
-        let (stop_rest, rest_stopped) = watch::channel(false);
-        let (stop_admin, admin_stopped) = watch::channel(false);
+        let (stop_serving, draining) = watch::channel(false);
+        let protect_metrics = config.protect_metrics;
+        let rules = Rules { access, protect_metrics, metrics: metrics.clone() };
         let shared = Arc::new(Shared {
             service: InferenceService::new(router, pool.map_err(other)?, timeout),
             publisher,
@@ -115,26 +116,22 @@ impl App {
             commands: reconciler.commands(),
             allow_control: config.allow_control,
             stopping: false.into(),
-            drain: rest_stopped.clone(),
+            drain: draining,
             bodies: Bodies::new(config.max_body_bytes, config.max_buffered_bytes),
+            rules: Arc::new(rules),
         });
-        let grace = Duration::from_millis(config.grace_ms);
-        let max = config.max_connections;
-        let routes = http::rest(shared.clone());
-        let rest = tokio::spawn(server::serve(rest_listener, routes, max, rest_stopped, grace));
-        let routes = http::admin(shared.clone());
-        let admin = tokio::spawn(server::serve(admin_listener, routes, max, admin_stopped, grace));
-        tracing::info!(rest = %rest_addr, admin = %admin_addr, models = %config.models.display(), "serving");
+        let Addresses { rest, grpc, admin } = bound.addresses.clone();
+        let doors = bound.open(&shared, config, stop_serving);
+        let models = config.models.display();
+        tracing::info!(%rest, %grpc, %admin, %models, "serving");
         Ok(App {
-            rest_addr,
-            admin_addr,
+            rest_addr: rest,
+            grpc_addr: grpc,
+            admin_addr: admin,
             shared,
             scheduler,
             reconciler,
-            stop_rest,
-            stop_admin,
-            rest,
-            admin,
+            doors,
             lame_duck: Duration::from_millis(config.lame_duck_ms),
         })
     }
@@ -147,18 +144,15 @@ impl App {
 
     /// Not ready, lame duck, drain within the grace period, models last. True if every request
     /// in flight was answered.
-    pub async fn stop(self) -> bool {
+    pub async fn stop(mut self) -> bool {
         self.shared.stopping.store(true, Ordering::Relaxed);
         tracing::info!(lame_duck = ?self.lame_duck, "stopping: not ready any more");
         tokio::time::sleep(self.lame_duck).await;
-        self.stop_rest.send_replace(true);
-        let drained = self.rest.await.unwrap_or(false);
+        let drained = self.doors.drain().await;
         if !drained {
             tracing::warn!("the grace period ended before the last request did");
         }
-        // The admin listener stays until the end, so that probes and scrapes see the drain.
-        self.stop_admin.send_replace(true);
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.admin).await;
+        self.doors.close().await;
         let (scheduler, reconciler) = (self.scheduler, self.reconciler);
         let shared = self.shared;
         let last = move || {
@@ -195,11 +189,6 @@ fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
             alone: false,
         },
     }
-}
-
-async fn bind(address: SocketAddr, flag: &'static str) -> Result<TcpListener, StartError> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| StartError::Bind { address, flag, source })
 }
 
 fn other(error: impl std::fmt::Display) -> StartError {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod inspect;
+mod keys;
 mod predict;
 mod serve;
 mod traffic;
@@ -58,6 +59,12 @@ enum Command {
   ocelli traffic set NAME latest
   ocelli traffic rollback NAME")]
     Traffic(traffic::TrafficArgs),
+    /// Make the API keys that a server asks for (`serve --keys-file`)
+    #[command(after_help = "Examples:
+  ocelli keys new --name scanner >> keys.toml              the token goes to the terminal, once
+  ocelli keys new --name ops --right predict --right admin
+  ocelli keys hash --name old < token.txt                  for a token that there is already")]
+    Keys(keys::KeysArgs),
 }
 
 #[derive(clap::Args)]
@@ -91,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Traffic(args) => traffic::run(&args),
+        Command::Keys(args) => keys::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

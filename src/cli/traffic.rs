@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use ureq::middleware::MiddlewareNext;
 
 use super::{Failure, print};
 
@@ -12,6 +13,9 @@ pub struct TrafficArgs {
     /// Address of the server's admin API
     #[arg(long, env = "OCELLI_ADMIN", default_value = "http://127.0.0.1:8502", global = true)]
     admin: String,
+    /// Token of a key with the right `admin`, if the server asks for keys
+    #[arg(long, env = "OCELLI_TOKEN", hide_env_values = true, global = true)]
+    token: Option<String>,
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
@@ -46,9 +50,10 @@ enum TrafficCommand {
 
 pub(super) fn run(args: &TrafficArgs) -> Result<(), Failure> {
     let base = format!("{}/admin/v1/models", args.admin.trim_end_matches('/'));
+    let agent = agent(args.token.as_deref())?;
     let answer = match &args.command {
         TrafficCommand::Get { model } => {
-            call(agent().get(format!("{base}/{model}/traffic")).call(), &args.admin)?
+            call(agent.get(format!("{base}/{model}/traffic")).call(), &args.admin)?
         }
         TrafficCommand::Set { model, weights, reason } => {
             let mut body = wanted(weights)?;
@@ -56,21 +61,35 @@ pub(super) fn run(args: &TrafficArgs) -> Result<(), Failure> {
             if let Some(reason) = reason {
                 body["reason"] = json!(reason);
             }
-            call(agent().put(format!("{base}/{model}/traffic")).send_json(body), &args.admin)?
+            call(agent.put(format!("{base}/{model}/traffic")).send_json(body), &args.admin)?
         }
         TrafficCommand::Rollback { model } => {
             let url = format!("{base}/{model}/traffic/rollback");
-            call(agent().post(url).send_empty(), &args.admin)?
+            call(agent.post(url).send_empty(), &args.admin)?
         }
     };
     if args.json { print(&format!("{answer:#}\n")) } else { print(&table(&answer)) }
 }
 
-fn agent() -> ureq::Agent {
+/// What asks, with the token on every request.
+fn agent(token: Option<&str>) -> Result<ureq::Agent, Failure> {
+    let bearer = token.filter(|token| !token.is_empty()).map(|token| {
+        ureq::http::HeaderValue::try_from(format!("Bearer {token}"))
+            .map_err(|_| "the token has characters that no header can carry")
+    });
+    let bearer = bearer.transpose()?;
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(std::time::Duration::from_secs(10)));
-    config.build().into()
+        .timeout_global(Some(std::time::Duration::from_secs(10)))
+        .middleware(
+            move |mut request: ureq::http::Request<ureq::SendBody>, next: MiddlewareNext| {
+                if let Some(bearer) = &bearer {
+                    request.headers_mut().insert("authorization", bearer.clone());
+                }
+                next.handle(request)
+            },
+        );
+    Ok(config.build().into())
 }
 
 fn call(

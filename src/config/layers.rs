@@ -36,6 +36,9 @@ pub enum ConfigError {
     /// The file is wrong.
     #[error("{0}")]
     File(String),
+    /// Settings that can't hold together.
+    #[error("{0}")]
+    Together(&'static str),
     /// The command line's own words, ready to be printed.
     #[error(transparent)]
     Usage(#[from] clap::Error),
@@ -78,6 +81,9 @@ pub fn parse_serve(
     }
     let merged = command.try_get_matches_from(args)?;
     let config = ServeConfig::from_arg_matches(&merged)?;
+    if let Some(wrong) = config.contradiction() {
+        return Err(ConfigError::Together(wrong));
+    }
     Ok((config, print(&merged, &ids, &sources)))
 }
 
@@ -170,6 +176,35 @@ mod tests {
         let (_dir, path) = file(&text);
         let (config, _) = parse_serve(&matches(&[]), Some(&path)).unwrap();
         assert_eq!(config.max_batch, 3);
+    }
+
+    #[test]
+    fn a_file_that_is_not_named_is_printed_and_read_back() {
+        let args = ["--keys-file=k.toml", "--single-port"];
+        let (_, text) = parse_serve(&matches(&args), None).unwrap();
+        assert!(text.contains("tls_cert = \"\" "), "{text}");
+        let (_dir, path) = file(&text);
+        let (config, _) = parse_serve(&matches(&[]), Some(&path)).unwrap();
+        assert_eq!(config.keys_file.path(), Some(Path::new("k.toml")));
+        assert_eq!((config.tls_cert.path(), config.single_port), (None, true));
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_told() {
+        for (args, says) in [
+            (&["--tls-cert=a"][..], "--tls-key"),
+            (&["--tls-key=a"], "--tls-cert"),
+            (&["--tls-client-ca=a"], "--tls-cert"),
+            (&["--tls-client-auth=required"], "--tls-cert"),
+            (&["--tls-cert=a", "--tls-key=a", "--tls-client-auth=optional"], "--tls-client-ca"),
+            (&["--tls-cert=a", "--tls-key=a", "--tls-client-ca=a"], "--tls-client-auth"),
+            (&["--protect-metrics=true"], "--keys-file"),
+        ] {
+            let error = parse_serve(&matches(args), None).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains('\n'), "{args:?}: {error}");
+        }
+        let (_dir, path) = file("tls_cert = \"a\"\ntls_key = \"b\"\n");
+        parse_serve(&matches(&[]), Some(&path)).unwrap();
     }
 
     #[test]

@@ -4,10 +4,12 @@
 //! than the defaults. The command line's own parser reads all four, so that a value is checked
 //! and explained alike wherever it comes from.
 
+mod address;
 mod layers;
 mod serve;
 mod toml_error;
 
+pub use address::{Address, ClientAuth, OptionalFile};
 pub use layers::{ConfigError, Source, parse_serve};
 pub use serve::ServeConfig;
 pub use toml_error::{nearest, toml_error};

@@ -1,10 +1,10 @@
 //! Every setting of `ocelli serve`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
 
+use super::{Address, ClientAuth, OptionalFile};
 use crate::telemetry::logs::LogFormat;
 
 /// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
@@ -15,13 +15,72 @@ pub struct ServeConfig {
     #[arg(long, env = "OCELLI_MODELS", default_value = "models", value_name = "DIR")]
     pub models: PathBuf,
 
-    /// Address of the REST API
+    /// Address of the REST API, or unix:PATH
     #[arg(long, env = "OCELLI_REST_ADDR", default_value = "0.0.0.0:8501", value_name = "ADDR")]
-    pub rest_addr: SocketAddr,
+    pub rest_addr: Address,
 
-    /// Address of the admin API
+    /// Address of the gRPC API, or unix:PATH
+    #[arg(long, env = "OCELLI_GRPC_ADDR", default_value = "0.0.0.0:8500", value_name = "ADDR")]
+    pub grpc_addr: Address,
+
+    /// Serve gRPC on the REST address too, and on no other
+    #[arg(long, env = "OCELLI_SINGLE_PORT", default_value_t = false, value_name = "BOOL",
+          num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    pub single_port: bool,
+
+    /// Address of the admin API, or unix:PATH
     #[arg(long, env = "OCELLI_ADMIN_ADDR", default_value = "127.0.0.1:8502", value_name = "ADDR")]
-    pub admin_addr: SocketAddr,
+    pub admin_addr: Address,
+
+    /// PEM file of the server's certificate and its chain; REST and gRPC then speak TLS over TCP
+    #[arg(
+        long,
+        env = "OCELLI_TLS_CERT",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub tls_cert: OptionalFile,
+
+    /// PEM file of the certificate's private key
+    #[arg(
+        long,
+        env = "OCELLI_TLS_KEY",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub tls_key: OptionalFile,
+
+    /// PEM file of the authorities that sign clients' certificates
+    #[arg(
+        long,
+        env = "OCELLI_TLS_CLIENT_CA",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub tls_client_ca: OptionalFile,
+
+    /// Whether TLS clients show a certificate
+    #[arg(long, env = "OCELLI_TLS_CLIENT_AUTH", default_value = "off", value_enum)]
+    pub tls_client_auth: ClientAuth,
+
+    /// TOML file of API keys; without it everyone may do everything. `ocelli keys new` makes one
+    #[arg(
+        long,
+        env = "OCELLI_KEYS_FILE",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub keys_file: OptionalFile,
+
+    /// Ask for a key at /metrics too
+    #[arg(long, env = "OCELLI_PROTECT_METRICS", default_value_t = false, value_name = "BOOL",
+          action = clap::ArgAction::Set)]
+    pub protect_metrics: bool,
 
     /// Compute threads: batches that run at once. 0 plans them from the CPU limit
     #[arg(long, env = "OCELLI_COMPUTE_THREADS", default_value_t = 0, value_name = "N")]
@@ -79,6 +138,22 @@ pub struct ServeConfig {
           value_parser = at_least_one)]
     pub max_connections: usize,
 
+    /// Milliseconds between HTTP/2 pings; a client that does not answer is cut off. 0 sends none
+    #[arg(long, env = "OCELLI_HTTP2_KEEPALIVE_MS", default_value_t = 30_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
+    pub http2_keepalive_ms: u64,
+
+    /// Milliseconds after which a connection is closed politely, give or take a tenth, so that
+    /// clients spread over new replicas. 0 is never
+    #[arg(long, env = "OCELLI_MAX_CONNECTION_AGE_MS", default_value_t = 0, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(0..=604_800_000))]
+    pub max_connection_age_ms: u64,
+
+    /// Requests at a time on one HTTP/2 connection
+    #[arg(long, env = "OCELLI_MAX_CONCURRENT_STREAMS", default_value_t = 256, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_concurrent_streams: u32,
+
     /// Milliseconds between looks at the model directory, beside being told of changes
     #[arg(long, env = "OCELLI_POLL_MS", default_value_t = 1000, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(10..=3_600_000))]
@@ -123,6 +198,34 @@ pub struct ServeConfig {
     /// What is logged: error, warn, info, debug, or `info,ocelli=debug`
     #[arg(long, env = "OCELLI_LOG_LEVEL", default_value = "info", value_name = "FILTER")]
     pub log_level: String,
+}
+
+impl ServeConfig {
+    /// What is wrong with the settings together, and what to do.
+    pub(super) fn contradiction(&self) -> Option<&'static str> {
+        let [cert, key, ca, keys] =
+            [&self.tls_cert, &self.tls_key, &self.tls_client_ca, &self.keys_file]
+                .map(|file| file.path().is_some());
+        let asked = self.tls_client_auth != ClientAuth::Off;
+        match () {
+            () if cert && !key => Some("--tls-cert is given without --tls-key: give both"),
+            () if key && !cert => Some("--tls-key is given without --tls-cert: give both"),
+            () if (ca || asked) && !cert => {
+                Some("clients show certificates only over TLS: give --tls-cert and --tls-key too")
+            }
+            () if asked && !ca => {
+                Some("--tls-client-auth needs --tls-client-ca: name the file of who signs clients")
+            }
+            () if ca && !asked => Some(
+                "--tls-client-ca is given and clients are not asked: set --tls-client-auth to \
+                 optional or required",
+            ),
+            () if self.protect_metrics && !keys => {
+                Some("--protect-metrics needs keys: name their file with --keys-file")
+            }
+            () => None,
+        }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

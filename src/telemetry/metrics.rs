@@ -30,6 +30,8 @@ pub struct Metrics {
     loaded_versions: IntGaugeVec,
     /// Requests that named no model that is served here, by code.
     pub unrouted: IntCounterVec,
+    /// Requests that were not let in, by reason.
+    pub access_refused: IntCounterVec,
     /// Compute threads that run a batch now.
     pub threads_busy: IntGauge,
     /// Compute threads in all.
@@ -145,6 +147,11 @@ impl Metrics {
                 "ocelli_unrouted_requests_total",
                 "Requests that reached no version, by HTTP status.",
                 &["code"],
+            )?,
+            access_refused: counter(
+                "ocelli_access_refused_total",
+                "Requests that were not let in, by reason.",
+                &["reason"],
             )?,
             threads_busy: plain("ocelli_compute_threads_busy", "Compute threads running a batch.")?,
             threads: plain("ocelli_compute_threads", "Compute threads.")?,

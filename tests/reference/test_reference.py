@@ -41,7 +41,7 @@ class Reference(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         command = [BINARY, "serve", "--models", ROOT / "models", "--log-format", "json"]
-        command += ["--rest-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]
+        command += ["--rest-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]
         cls.server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in cls.server.stderr:
             told = json.loads(line)

@@ -40,6 +40,7 @@ pub fn put(root: &Path, model: &str, version: u64, onnx: &[u8]) {
 pub struct Server {
     child: Child,
     rest: String,
+    grpc: String,
     admin: String,
 }
 
@@ -62,20 +63,21 @@ impl Server {
     pub fn start_with(models: &str, flags: &[&str]) -> Server {
         let any = "127.0.0.1:0";
         let mut child = Command::new(BINARY)
-            .args(["serve", "--models", models, "--rest-addr", any, "--admin-addr", any])
-            .arg("--log-format=json")
+            .args(["serve", "--models", models, "--log-format=json"])
             .args(flags)
             // Weaker than flags, so that a test may say otherwise.
             .envs([("OCELLI_SETTLE_MS", "300"), ("OCELLI_POLL_MS", "100")])
+            .envs(["REST", "GRPC", "ADMIN"].map(|door| (format!("OCELLI_{door}_ADDR"), any)))
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let (mut rest, mut admin) = (String::new(), String::new());
+        let (mut rest, mut grpc, mut admin) = (String::new(), String::new(), String::new());
         for line in lines.by_ref() {
             let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
             if line["message"] == "serving" {
                 rest = format!("http://{}", line["rest"].as_str().unwrap());
+                grpc = format!("http://{}", line["grpc"].as_str().unwrap());
                 admin = format!("http://{}", line["admin"].as_str().unwrap());
             }
             if line["message"] == "ready" {
@@ -85,7 +87,7 @@ impl Server {
         assert!(!rest.is_empty(), "the server did not start");
         // The pipe must not fill up.
         std::thread::spawn(move || lines.for_each(drop));
-        Server { child, rest, admin }
+        Server { child, rest, grpc, admin }
     }
 
     pub fn post(&self, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
@@ -100,6 +102,11 @@ impl Server {
     /// A URL of the REST API.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.rest)
+    }
+
+    /// A URL of the gRPC API.
+    pub fn grpc_url(&self, path: &str) -> String {
+        format!("{}{path}", self.grpc)
     }
 
     /// A URL of the admin API.

@@ -23,6 +23,10 @@ impl IntoResponse for HttpError {
             tracing::error!(error = %self.0, "request failed");
         }
         let mut response = error_body(status, &self.0.to_string());
+        if self.0.code() == Code::Unauthenticated {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(after) = self.0.retry_after() {
             // The header counts whole seconds; asking for none would invite a stampede.
             let seconds = after.as_secs_f64().ceil().max(1.0) as u64;

@@ -1,4 +1,4 @@
-//! What all HTTP doors share: the routes, the accept loop, errors, request ids, health.
+//! What all HTTP doors share: the routes, errors, request ids, health.
 
 mod admin;
 mod error;
@@ -8,24 +8,26 @@ mod ops;
 mod path;
 mod request;
 mod request_id;
-pub mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{Extensions, HeaderMap};
 use axum::middleware;
 use axum::routing::{any, get, post};
 use tokio::sync::watch;
+use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::control::Publisher;
 use crate::error::InferError;
 use crate::protocol::Bodies;
+use crate::protocol::access::{AccessLayer, Caller, Right, Rules};
+use crate::protocol::grpc::status::is_grpc;
 use crate::repository::Commands;
 use crate::router::ModelSpec;
 use crate::service::{InferenceService, Routed};
@@ -71,6 +73,8 @@ pub struct Shared {
     pub drain: watch::Receiver<bool>,
     /// What reads the bodies of inference requests.
     pub bodies: Bodies,
+    /// Who may come in.
+    pub rules: Arc<Rules>,
 }
 
 impl Shared {
@@ -86,14 +90,18 @@ impl Shared {
         Ok(routed)
     }
 
-    /// What asks the repository to load and unload, where that is allowed on the public ports.
-    pub fn control(&self, _caller: &Extensions) -> Result<&Commands, InferError> {
+    /// What asks the repository to load and unload, where that is allowed on the public ports, and
+    /// to whom: where there are keys, to those with the right of the admin API.
+    pub fn control(&self, caller: &Extensions) -> Result<&Commands, InferError> {
         if !self.allow_control {
             return Err(InferError::PermissionDenied(
                 "loading and unloading is not allowed on this port: start the server with \
                  --allow-control true"
                     .to_owned(),
             ));
+        }
+        if let Some(caller) = caller.get::<Caller>() {
+            caller.demand(Right::Admin)?;
         }
         Ok(&self.commands)
     }
@@ -138,7 +146,15 @@ pub fn rest(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics));
-    common(router, shared)
+    common(router, shared, Right::Predict)
+}
+
+/// Two APIs behind one port, told apart by the content type.
+pub fn single_port(rest: Router, grpc: Router) -> Router {
+    Router::new().fallback_service(tower::service_fn(move |request: Request| {
+        let router = if is_grpc(request.headers()) { &grpc } else { &rest };
+        router.clone().oneshot(request)
+    }))
 }
 
 /// The admin API.
@@ -151,10 +167,10 @@ pub fn admin(shared: Arc<Shared>) -> Router {
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics));
-    common(router, shared)
+    common(router, shared, Right::Admin)
 }
 
-fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
+fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>, right: Right) -> Router {
     router
         .fallback(error::no_route)
         .method_not_allowed_fallback(error::wrong_method)
@@ -162,6 +178,7 @@ fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(RequestDecompressionLayer::new())
         .layer(CompressionLayer::new())
+        .layer(AccessLayer::new(shared.rules.clone(), right))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(shared)
 }
