@@ -1,10 +1,13 @@
 //! What all inference calls have in common: a place, inputs, a run, and a count of what came of it.
 
+use std::time::Instant;
+
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::protocol::grpc::call::Context;
 use crate::router::ServedVersion;
 use crate::service::{Request, Response, Routed};
+use crate::telemetry::trace::Stage;
 
 /// Inputs, by name.
 pub type Inputs = Vec<(String, InputValue)>;
@@ -20,9 +23,24 @@ pub async fn compute(
     let (timeout, priority) = context.deadline_and_priority()?;
     let deadline = service.deadline(routed, timeout);
     let place = version.queue.reserve()?;
+    let began = Instant::now();
     let decoding = version.clone();
     let inputs = service.work(bytes, move || decode(&decoding)).await??;
+    routed.passed(Stage::Decode, began.elapsed());
     service.infer(routed, place, Request { inputs, deadline, priority }).await
+}
+
+/// Makes an answer of `bytes` of outputs.
+pub async fn encode<R: Send + 'static>(
+    context: &Context,
+    routed: &Routed,
+    bytes: usize,
+    encode: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, InferError> {
+    let began = Instant::now();
+    let answer = context.shared.service.work(bytes, encode).await;
+    routed.passed(Stage::Encode, began.elapsed());
+    answer
 }
 
 /// Counts an answer as what it would be over HTTP.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::compute::{compute, finish};
+use super::compute::{compute, encode, finish};
 use super::example::{self, once};
 use super::spec;
 use crate::error::InferError;
@@ -190,16 +190,17 @@ async fn run<R: Send + 'static>(
     let blame = |e: InferError| version.invalid(e.to_string());
     let examples = example::read(&input).map_err(blame)?;
     let limit = shared.bodies.limit();
+    let growth = examples.growth(limit);
     let mut share = Share::default();
-    shared.bodies.grow(&mut share, examples.growth(limit))?;
+    shared.bodies.grow(&mut share, growth)?;
     let decode = move |version: &ServedVersion| {
         let image = version.image_input().map(|spec| spec.name.as_str());
         let inputs = examples.inputs(&version.signature().inputs, image, limit);
         inputs.map_err(|e| version.invalid(e.to_string()))
     };
-    let computed = compute(context, routed, input.len(), decode).await?;
+    let computed = compute(context, routed, input.len() + growth, decode).await?;
     let (version, bytes) = (version.clone(), computed.bytes());
-    shared.service.work(bytes, move || answer(&version, &computed)).await?
+    encode(context, routed, bytes, move || answer(&version, &computed)).await?
 }
 
 fn classification(

@@ -42,3 +42,31 @@ pub fn routes() -> Router<Arc<Shared>> {
         .chain(model)
         .fold(Router::new(), |r, (name, rpc)| r.route(&format!("/tensorflow.serving.{name}"), rpc))
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost_types::FileDescriptorSet;
+
+    use crate::protocol::pb;
+
+    /// Names, and the files they are in, are what clients import and what they ask reflection for.
+    #[test]
+    fn the_services_are_described_under_their_public_names() {
+        let set = FileDescriptorSet::decode(pb::DESCRIPTORS).unwrap();
+        let rpcs = |file: &str, service: &str| {
+            let file = set.file.iter().find(|f| f.name() == file).unwrap();
+            assert_eq!(file.package(), "tensorflow.serving");
+            let service = file.service.iter().find(|s| s.name() == service).unwrap();
+            service.method.iter().map(|m| m.name()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            rpcs("tensorflow_serving/apis/prediction_service.proto", "PredictionService"),
+            ["Classify", "Regress", "Predict", "MultiInference", "GetModelMetadata"]
+        );
+        assert_eq!(
+            rpcs("tensorflow_serving/apis/model_service.proto", "ModelService"),
+            ["GetModelStatus", "HandleReloadConfigRequest"]
+        );
+    }
+}

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::compute::{Inputs, compute, finish};
+use super::compute::{Inputs, compute, encode, finish};
 use super::spec;
 use super::tensor_proto::{self, Scanned};
 use crate::error::InferError;
@@ -131,9 +131,10 @@ async fn run(
         let growth = scanned.growth(limit).map_err(|e| of_input(name, e))?;
         Ok(sum.saturating_add(growth).min(limit))
     });
+    let growth = growth.map_err(blame)?;
     let mut share = Share::default();
-    bodies.grow(&mut share, growth.map_err(blame)?)?;
-    let work = scanned.iter().map(|(_, scanned)| scanned.work()).sum();
+    bodies.grow(&mut share, growth)?;
+    let work = growth + scanned.iter().map(|(_, scanned)| scanned.work()).sum::<usize>();
     let decode = move |version: &ServedVersion| -> Result<Inputs, InferError> {
         let tensors = tensors(scanned, limit).map_err(|e| version.invalid(e.to_string()))?;
         let value = |(name, tensor): (String, Tensor)| {
@@ -146,8 +147,8 @@ async fn run(
     let bytes = wanted.iter().filter_map(|at| computed.outputs.get(*at));
     let bytes = bytes.map(|tensor| tensor.data().len()).sum();
     let answering = version.clone();
-    let encode = move || respond(&answering, &wanted, &computed.outputs);
-    context.shared.service.work(bytes, encode).await
+    let respond = move || respond(&answering, &wanted, &computed.outputs);
+    encode(context, routed, bytes, respond).await
 }
 
 /// Byte strings for an image input are encoded images.
