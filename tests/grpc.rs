@@ -214,7 +214,7 @@ fn faults_have_the_code_and_the_words_for_them() {
         check(
             refused(raw("affine", "y", &[1, 2], &[0.0; 2])).await,
             Code::InvalidArgument,
-            "`x` is missing",
+            "no input `y`; inputs: x",
         );
         check(
             refused(raw("affine", "x", &[0, 2], &[])).await,
@@ -295,7 +295,7 @@ fn a_stream_is_answered_in_order_and_outlives_a_bad_request() {
             let last = response.parameters["triton_final_response"].parameter_choice.clone();
             assert_eq!(last, Some(ParameterChoice::BoolParam(true)));
             if i == 50 {
-                assert!(answer.error_message.contains("input `x` is missing"), "{answer:?}");
+                assert!(answer.error_message.contains("no input `wrong`; inputs: x"), "{answer:?}");
             } else {
                 assert_eq!(answer.error_message, "");
                 let x = i as f32;
