@@ -21,6 +21,7 @@ use axum::routing::{any, get, post};
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::control::Publisher;
@@ -40,6 +41,10 @@ pub use inference::{read_body, respond};
 pub use path::name;
 pub use request::deadline_and_priority;
 pub use request_id::RequestId;
+
+/// Bytes of an answer that fit one packet gain nothing by compression, and some clients read errors
+/// as they come.
+const WORTH_COMPRESSING: u16 = 1400;
 
 /// How a request came.
 pub struct Arrival<'a> {
@@ -177,7 +182,7 @@ fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>, right: Right) -> Rou
         // The one limit is that of `Bodies`, which also counts what decompression makes of a body.
         .layer(DefaultBodyLimit::disable())
         .layer(RequestDecompressionLayer::new())
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(WORTH_COMPRESSING)))
         .layer(AccessLayer::new(shared.rules.clone(), right))
         .layer(middleware::from_fn(request_id::assign))
         .with_state(shared)
