@@ -97,3 +97,31 @@ fn files_stay_small() {
         assert!(lines <= 500, "{} has {lines} lines", path.display());
     }
 }
+
+#[test]
+fn every_test_that_the_protocols_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut code = String::new();
+    let rust = sources(&root.join("src")).into_iter().chain(sources(&root.join("tests")));
+    let python = std::fs::read_dir(root.join("tests/clients")).unwrap();
+    let python =
+        python.map(|e| e.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "py"));
+    for file in rust.chain(python) {
+        code += &std::fs::read_to_string(file).unwrap();
+    }
+    let text = std::fs::read_to_string(root.join("docs/protocols.md")).unwrap();
+    let mut missing = Vec::new();
+    let mut proofs = 0;
+    for row in text.lines().filter(|l| l.starts_with("| ") && l.contains("| `")) {
+        // The last cell of a row names its tests.
+        let cell = row.trim_end_matches('|').rsplit(" | ").next().unwrap();
+        for name in cell.split('`').skip(1).step_by(2) {
+            proofs += 1;
+            if !code.contains(&format!("fn {name}(")) && !code.contains(&format!("def {name}(")) {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(proofs > 90, "{proofs}");
+}
