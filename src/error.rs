@@ -76,6 +76,9 @@ impl Code {
     }
 }
 
+/// Bytes of a message to a caller: a header must hold it.
+const TOLD: usize = 2048;
+
 /// Why a request got no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum InferError {
@@ -226,6 +229,16 @@ impl InferError {
         }
     }
 
+    /// The words for its caller. What a request calls things is repeated there, but not at any length.
+    pub fn told(&self) -> String {
+        let mut told = self.to_string();
+        if told.len() > TOLD {
+            told.truncate(told.floor_char_boundary(TOLD));
+            told.push('…');
+        }
+        told
+    }
+
     /// How long a refused caller should wait, where the server knows.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -238,5 +251,20 @@ impl InferError {
             | InferError::NotAvailable { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_not_repeated_at_its_length() {
+        let told = InferError::UnknownModel("é".repeat(100_000)).told();
+        assert!(
+            told.starts_with("Servable not found for request: Latest(éé") && told.ends_with("é…")
+        );
+        assert!(told.len() < 2060, "{}", told.len());
+        assert_eq!(InferError::ShuttingDown.told(), "the server is shutting down");
     }
 }

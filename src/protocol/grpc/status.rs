@@ -18,7 +18,7 @@ pub fn status(error: &InferError) -> Status {
     if error.code() == OurCode::Internal {
         tracing::error!(%error, "request failed");
     }
-    let mut status = Status::new(Code::from_i32(error.code().grpc()), error.to_string());
+    let mut status = Status::new(Code::from_i32(error.code().grpc()), error.told());
     if let Some(after) = error.retry_after() {
         status.metadata_mut().insert(PUSHBACK, (after.as_millis() as u64).into());
     }

@@ -22,7 +22,7 @@ impl IntoResponse for HttpError {
         if self.0.code() == Code::Internal {
             tracing::error!(error = %self.0, "request failed");
         }
-        let mut response = error_body(status, &self.0.to_string());
+        let mut response = error_body(status, &self.0.told());
         if self.0.code() == Code::Unauthenticated {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

@@ -13,6 +13,7 @@ use axum::routing::MethodRouter;
 use self::decode::{InferMessage, decode};
 use super::infer::{self, Defaults};
 use crate::error::InferError;
+use crate::protocol::access::Caller;
 use crate::protocol::grpc::call::Context;
 use crate::protocol::grpc::{frame, stream, unary};
 use crate::protocol::http::Shared;
@@ -88,13 +89,15 @@ async fn stream_infer(
     message: Result<InferMessage, InferError>,
 ) -> pb::ModelStreamInferResponse {
     let id = message.as_ref().map(|m| m.call.id.clone()).unwrap_or_default();
-    let answer = match message {
-        Ok(message) => infer(context, message).await,
-        Err(error) => Err(error),
+    // The key was asked when the stream began, and its rate counts requests.
+    let admitted = context.parts.extensions.get::<Caller>().map_or(Ok(()), Caller::admit);
+    let answer = match (admitted, message) {
+        (Ok(()), Ok(message)) => infer(context, message).await,
+        (Err(error), _) | (_, Err(error)) => Err(error),
     };
     let (error_message, mut response) = match answer {
         Ok(response) => (String::new(), response),
-        Err(error) => (error.to_string(), pb::ModelInferResponse { id, ..Default::default() }),
+        Err(error) => (error.told(), pb::ModelInferResponse { id, ..Default::default() }),
     };
     // Each request has one answer, so each answer is the last.
     let last = pb::infer_parameter::ParameterChoice::BoolParam(true);
