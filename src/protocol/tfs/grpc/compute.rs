@@ -23,10 +23,8 @@ pub async fn compute(
     let (timeout, priority) = context.deadline_and_priority()?;
     let deadline = service.deadline(routed, timeout);
     let place = version.queue.reserve()?;
-    let began = Instant::now();
     let decoding = version.clone();
     let inputs = service.work(bytes, move || decode(&decoding)).await??;
-    routed.passed(Stage::Decode, began.elapsed());
     service.infer(routed, place, Request { inputs, deadline, priority }).await
 }
 
