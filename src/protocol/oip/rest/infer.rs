@@ -18,9 +18,10 @@ use crate::protocol::http::{
     self as http, Shared, deadline_and_priority, frames, raw_json, read_body,
 };
 use crate::protocol::oip::infer::{Call, Defaults, run_in};
+use crate::router::ServedVersion;
 use crate::service::Routed;
 use crate::telemetry::trace::Stage;
-use crate::tensor::Data;
+use crate::tensor::{DType, Data};
 
 pub async fn infer(
     State(shared): State<Arc<Shared>>,
@@ -47,8 +48,8 @@ async fn run(
     let place = version.queue.reserve()?;
     let began = Instant::now();
     let (decoder, data) = (version.clone(), body.data.clone());
-    let text = json_len.unwrap_or(data.len());
-    let call = service.work(text, move || {
+    let work = if takes_bytes(version) { data.len() } else { json_len.unwrap_or(data.len()) };
+    let call = service.work(work, move || {
         let image = decoder.image_input().map(|spec| spec.name.as_str());
         decode(decoder.signature(), image, json_len, &data).map_err(|refusal| match refusal {
             Refusal::Invalid(what) => decoder.invalid(what),
@@ -75,6 +76,12 @@ async fn run(
     let (json, tensors) = encoded.await??;
     routed.passed(Stage::Encode, began.elapsed());
     Ok(respond(json, tensors))
+}
+
+/// Whether byte strings may come, which are walked, where other tensors are only cut out.
+fn takes_bytes(version: &ServedVersion) -> bool {
+    let bytes = version.signature().inputs.iter().any(|input| input.dtype == DType::Bytes);
+    bytes || version.image.is_some()
 }
 
 /// Whether the output at a place of the answer goes behind the JSON: as the output says, or else
