@@ -13,8 +13,7 @@ use crate::support::{BINARY, Server, onnx, put};
 
 const SUM: &str = "/v1/models/sum:predict";
 const BODY: &str = r#"{"instances": [[1, 2]]}"#;
-const GRPC: [&str; 3] =
-    ["--http2-prior-knowledge", "-Hcontent-type: application/grpc", "-XPOST"];
+const GRPC: [&str; 3] = ["--http2-prior-knowledge", "-Hcontent-type: application/grpc", "-XPOST"];
 
 /// A directory of models, and of what else a server is given.
 fn scratch() -> (tempfile::TempDir, PathBuf) {

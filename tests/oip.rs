@@ -217,6 +217,22 @@ fn outputs_come_as_they_are_asked_for() {
 }
 
 #[test]
+fn a_dimension_beside_the_batch_is_each_request_s_choice() {
+    use onnx::D;
+    let dir = tempfile::tempdir().unwrap();
+    put(dir.path(), "same", 1, &onnx::identity("same", &[D::S("batch"), D::S("n")]));
+    let server = Server::start(dir.path().to_str().unwrap());
+    for n in [1, 3, 2] {
+        let data: Vec<f32> = (0..2 * n).map(|i| i as f32).collect();
+        let body = json!({ "inputs": [input("x", &[2, n], json!(data))] });
+        let (status, _, answer) = server.ask(&agent(), "/v2/models/same/infer", &body);
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["outputs"][0]["shape"], json!([2, n]));
+        assert_eq!(answer["outputs"][0]["data"], json!(data));
+    }
+}
+
+#[test]
 fn a_raw_body_is_one_row() {
     let dir = repository();
     let server = Server::start(dir.path().to_str().unwrap());

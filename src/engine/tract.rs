@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{DimLike, ToDim, ensure};
+use tract_onnx::tract_core::internal::{DimLike, SymbolScope, ToDim, ensure};
 
 use super::{
     Batch, BatchInput, BatchMode, Dim, Engine, EngineError, Model, ModelFile, Signature, TensorSpec,
@@ -38,6 +38,8 @@ impl Engine for Tract {
 struct TractModel {
     signature: Signature,
     plan: Arc<TypedRunnableModel>,
+    /// What the plan's symbolic dimensions are symbols of: it goes when its last holder does.
+    _symbols: SymbolScope,
     /// Rows the plan was compiled for; `None` runs a request whole, whatever its shape.
     rows: Option<usize>,
     executor: Executor,
@@ -52,6 +54,7 @@ impl TractModel {
         let parse = || -> TractResult<InferenceModel> { Ok(onnx.parse(&proto, Some(dir))?.model) };
         let typed = parse()?.into_typed()?;
         let signature = signature(&typed)?;
+        let symbols = typed.symbols.clone();
         let one_row = |rows: usize| -> TractResult<Arc<TypedRunnableModel>> {
             let mut model = parse()?;
             for i in 0..model.inputs.len() {
@@ -70,7 +73,7 @@ impl TractModel {
             0 | 1 => Executor::SingleThread,
             n => Executor::multithread_with_name(n, "ocelli-intra"),
         };
-        Ok(TractModel { signature, plan, rows, executor })
+        Ok(TractModel { signature, plan, _symbols: symbols, rows, executor })
     }
 
     fn run_rows(&self, batch: &Batch, step: usize) -> TractResult<Vec<OurTensor>> {

@@ -54,8 +54,8 @@ impl Bodies {
             if data.len() + frame.len() > self.limit {
                 return Err(too_large());
             }
-            self.grow(&mut share, data.len() + frame.len())?;
             data.push(frame);
+            self.grow(&mut share, held(&data))?;
         }
         Ok(Read { data, _share: share })
     }
@@ -88,6 +88,11 @@ impl Bodies {
         }
         Ok(())
     }
+}
+
+/// Bytes that data takes: a sender may cut it into the smallest pieces.
+pub fn held(data: &Data) -> usize {
+    data.len() + size_of_val(data.pieces())
 }
 
 /// The error of a body that breaks off.

@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn a_request_is_a_child_of_its_caller_and_its_stages_are_its_children() {
         let (tracing, told) = tracing(0.0);
-        let trace = tracing.request("predict", &headers("01"), Instant::now()).unwrap();
+        let came = Instant::now() - Duration::from_millis(5);
+        let trace = tracing.request("predict", &headers("01"), came).unwrap();
         trace.passed(Stage::Decode, Duration::from_micros(10));
         trace.passed(Stage::Compute, Duration::from_micros(20));
         trace.finish("m", 3, 200);

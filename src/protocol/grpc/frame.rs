@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use prost::Message;
 
 use crate::error::InferError;
-use crate::protocol::body::{Bodies, Share, unreadable};
+use crate::protocol::body::{Bodies, Share, held, unreadable};
 use crate::tensor::Data;
 
 /// Flag and length before each message.
@@ -169,8 +169,8 @@ impl Messages {
         while self.ahead.len() < len {
             let Some(frame) = self.body.frame().await else { return Ok(false) };
             if let Ok(data) = frame.map_err(unreadable)?.into_data() {
-                bodies.grow(share, self.ahead.len() + data.len())?;
                 self.ahead.push(data);
+                bodies.grow(share, held(&self.ahead))?;
             }
         }
         Ok(true)
