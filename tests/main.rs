@@ -8,6 +8,7 @@ mod commands;
 mod edge;
 mod grpc;
 mod oip;
+mod openapi;
 mod repository;
 mod serving;
 mod settings;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Weights by version. Only their ratios count.
 pub type Weights = BTreeMap<u64, u32>;
@@ -25,11 +26,12 @@ pub enum Traffic {
 }
 
 /// A table that is or was in force.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Table {
     /// Counts the model's tables, from 1.
     pub revision: u64,
     /// Weights by version.
+    #[schema(value_type = BTreeMap<String, u32>)]
     pub weights: Weights,
     /// Whose doing it was: `model.toml`, `admin`, `latest`.
     pub author: String,

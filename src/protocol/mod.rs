@@ -9,6 +9,7 @@ pub mod http;
 pub mod json;
 pub mod listen;
 pub mod oip;
+pub mod openapi;
 pub mod pb;
 pub mod tfs;
 

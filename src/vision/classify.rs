@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Labels, check_labels, label, position, row_of, share};
 use super::error::VisionError;
@@ -12,10 +13,11 @@ use crate::engine::TensorSpec;
 use crate::tensor::{DType, Tensor};
 
 /// One class and its score.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Class {
     /// Its name, if the model has labels.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub label: Option<Arc<str>>,
     /// Its place in the model's output.
     pub index: usize,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::answer::{Labels, check_labels, label, position, row_of, share};
 use super::classify::{best_first, is_float};
@@ -13,10 +14,11 @@ use crate::engine::{Dim, TensorSpec};
 use crate::tensor::Tensor;
 
 /// One object.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Detection {
     /// Its class's name, if the model has labels.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub label: Option<Arc<str>>,
     /// Its class.
     pub index: usize,

@@ -2,39 +2,135 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{HttpError, Shared, json};
 use crate::control::{Table, Traffic};
+use crate::engine::TensorSpec;
 use crate::error::InferError;
-use crate::router::{ModelRoutes, ServedVersion};
+use crate::router::{ModelRoutes, ServedVersion, VersionStatus};
 
 /// `PUT …/traffic`: either weights by version, or `"latest": true`.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SetTraffic {
+pub struct SetTraffic {
+    /// Weights by version. Only their ratios count.
     #[serde(default)]
+    #[schema(value_type = BTreeMap<String, u32>)]
     weights: BTreeMap<u64, u32>,
+    /// Whether all goes to the latest version that is available.
     #[serde(default)]
     latest: bool,
+    /// Who asks, for the history.
     #[serde(default)]
     author: Option<String>,
+    /// Why, for the history.
     #[serde(default)]
     reason: Option<String>,
+}
+
+/// What is loaded.
+#[derive(Serialize, ToSchema)]
+pub struct Models {
+    /// Counts the changes of what is served.
+    revision: u64,
+    /// By name.
+    models: Vec<ModelState>,
+}
+
+/// What is loaded of a model.
+#[derive(Serialize, ToSchema)]
+pub struct ModelState {
+    /// Its name.
+    name: String,
+    /// Why the model as a whole can't be served.
+    problem: Option<String>,
+    /// Names for versions.
+    labels: BTreeMap<String, u64>,
+    /// Every version known.
+    versions: Vec<VersionState>,
+}
+
+/// What a version is doing, and what it is, once it is loaded.
+#[derive(Serialize, ToSchema)]
+struct VersionState {
+    /// Its number.
+    version: u64,
+    /// `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`.
+    state: &'static str,
+    /// Why it is not available, or why its newest files are not what is served.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// What runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'static str>,
+    /// Of its file: `sha256:…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    /// When it was loaded: seconds since the epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded_at_unix: Option<u64>,
+    /// What goes in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inputs: Option<Vec<String>>,
+    /// What comes out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outputs: Option<Vec<String>>,
+    /// How its requests are joined.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batching: Option<Batching>,
+}
+
+/// How requests are joined.
+#[derive(Serialize, ToSchema)]
+struct Batching {
+    /// What its tensors' first dimension is.
+    mode: String,
+    /// Rows of a batch at most.
+    max_batch: usize,
+    /// How long an idle engine waits for a fuller batch.
+    max_queue_delay_ms: f64,
+    /// Rows that may wait.
+    max_queue_rows: usize,
+    /// Batches that may run at once.
+    instances: usize,
+}
+
+/// Where a model's requests go, and went.
+#[derive(Serialize, ToSchema)]
+pub struct TrafficState {
+    /// The model.
+    model: String,
+    /// Whether it follows the latest version.
+    latest: bool,
+    /// What is in force.
+    current: Option<Table>,
+    /// What was in force, and last what is.
+    history: Vec<Table>,
+}
+
+/// Where a model's requests go.
+#[derive(Serialize, ToSchema)]
+pub struct InForce {
+    /// The model.
+    model: String,
+    /// What is in force.
+    current: Table,
 }
 
 pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.service.router.snapshot();
     let mut models: Vec<_> = snapshot.models.iter().collect();
     models.sort_by_key(|(name, _)| *name);
-    let models: Vec<Value> = models.into_iter().map(|(name, m)| describe(name, m)).collect();
-    json(StatusCode::OK, &json!({ "revision": snapshot.revision, "models": models }))
+    let models = models.into_iter().map(|(name, m)| describe(name, m)).collect();
+    json(StatusCode::OK, &Models { revision: snapshot.revision, models })
 }
 
 pub(super) async fn model(
@@ -50,10 +146,9 @@ pub(super) async fn traffic(
     State(shared): State<Arc<Shared>>,
     Path(name): Path<String>,
 ) -> Result<Response, HttpError> {
-    let (tables, latest) = shared.publisher.tables(&name)?;
-    let current = tables.last();
-    let body = json!({ "model": name, "latest": latest, "current": current, "history": tables });
-    Ok(json(StatusCode::OK, &body))
+    let (history, latest) = shared.publisher.tables(&name)?;
+    let current = history.last().cloned();
+    Ok(json(StatusCode::OK, &TrafficState { model: name, latest, current, history }))
 }
 
 pub(super) async fn set_traffic(
@@ -77,7 +172,7 @@ pub(super) async fn set_traffic(
     let author = set.author.as_deref().unwrap_or("admin");
     let reason = set.reason.as_deref().unwrap_or("set by the admin API");
     let table = shared.publisher.set_traffic(&name, traffic, author, reason)?;
-    Ok(in_force(&name, &table))
+    Ok(in_force(name, table))
 }
 
 pub(super) async fn roll_back(
@@ -85,49 +180,48 @@ pub(super) async fn roll_back(
     Path(name): Path<String>,
 ) -> Result<Response, HttpError> {
     let table = shared.publisher.roll_back(&name, "admin")?;
-    Ok(in_force(&name, &table))
+    Ok(in_force(name, table))
 }
 
-fn in_force(name: &str, table: &Table) -> Response {
-    json(StatusCode::OK, &json!({ "model": name, "current": table }))
+fn in_force(model: String, current: Table) -> Response {
+    json(StatusCode::OK, &InForce { model, current })
 }
 
-fn describe(name: &str, routes: &ModelRoutes) -> Value {
-    let versions: Vec<Value> = routes
-        .statuses
-        .iter()
-        .map(|(version, status)| {
-            let mut told = routes.versions.get(version).map_or(json!({}), |v| loaded(v));
-            told["version"] = json!(version);
-            told["state"] = json!(status.state.name());
-            if let Some(error) = &status.error {
-                told["error"] = json!(error);
-            }
-            told
-        })
-        .collect();
-    json!({ "name": name, "problem": routes.problem, "labels": routes.labels, "versions": versions })
-}
-
-fn loaded(version: &ServedVersion) -> Value {
-    let signature = version.signature();
-    let specs = |specs: &[crate::engine::TensorSpec]| -> Vec<String> {
-        specs.iter().map(ToString::to_string).collect()
+fn describe(name: &str, routes: &ModelRoutes) -> ModelState {
+    let specs = |specs: &[TensorSpec]| specs.iter().map(ToString::to_string).collect();
+    let version = |(version, status): (&u64, &VersionStatus)| {
+        let loaded = routes.versions.get(version);
+        VersionState {
+            version: *version,
+            state: status.state.name(),
+            error: status.error.clone(),
+            engine: loaded.map(|v| v.info.engine),
+            digest: loaded.map(|v| format!("sha256:{}", v.info.digest)),
+            loaded_at_unix: loaded.map(|v| loaded_at_unix(v)),
+            inputs: loaded.map(|v| specs(&v.signature().inputs)),
+            outputs: loaded.map(|v| specs(&v.signature().outputs)),
+            batching: loaded.map(|v| batching(v)),
+        }
     };
+    ModelState {
+        name: name.to_owned(),
+        problem: routes.problem.clone(),
+        labels: routes.labels.clone(),
+        versions: routes.statuses.iter().map(version).collect(),
+    }
+}
+
+fn loaded_at_unix(version: &ServedVersion) -> u64 {
+    version.info.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn batching(version: &ServedVersion) -> Batching {
     let limits = version.queue.limits();
-    let since = version.info.loaded_at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    json!({
-        "engine": version.info.engine,
-        "digest": format!("sha256:{}", version.info.digest),
-        "loaded_at_unix": since.as_secs(),
-        "inputs": specs(&signature.inputs),
-        "outputs": specs(&signature.outputs),
-        "batching": {
-            "mode": format!("{:?}", signature.batch_mode),
-            "max_batch": limits.max_batch,
-            "max_queue_delay_ms": limits.max_queue_delay.as_secs_f64() * 1e3,
-            "max_queue_rows": limits.max_queue_rows,
-            "instances": limits.instances,
-        },
-    })
+    Batching {
+        mode: format!("{:?}", version.signature().batch_mode),
+        max_batch: limits.max_batch,
+        max_queue_delay_ms: limits.max_queue_delay.as_secs_f64() * 1e3,
+        max_queue_rows: limits.max_queue_rows,
+        instances: limits.instances,
+    }
 }

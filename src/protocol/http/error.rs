@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::error::{Code, InferError};
 
@@ -36,6 +37,13 @@ impl IntoResponse for HttpError {
     }
 }
 
+/// Why a request got no answer.
+#[derive(Serialize, ToSchema)]
+pub struct ErrorBody<'a> {
+    /// For people to read.
+    error: &'a str,
+}
+
 /// A JSON answer.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response {
     match serde_json::to_vec(body) {
@@ -50,8 +58,8 @@ pub fn raw_json(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
-fn error_body(status: StatusCode, message: &str) -> Response {
-    json(status, &serde_json::json!({ "error": message }))
+fn error_body(status: StatusCode, error: &str) -> Response {
+    json(status, &ErrorBody { error })
 }
 
 pub(super) async fn no_route(method: Method, uri: Uri) -> Response {

@@ -1,6 +1,6 @@
 //! What all HTTP doors share: the routes, errors, request ids, health.
 
-mod admin;
+pub(super) mod admin;
 mod error;
 mod frames;
 mod inference;
@@ -29,15 +29,17 @@ use crate::error::InferError;
 use crate::protocol::Bodies;
 use crate::protocol::access::{AccessLayer, Caller, Right, Rules};
 use crate::protocol::grpc::status::is_grpc;
+use crate::protocol::openapi;
 use crate::repository::Commands;
 use crate::router::ModelSpec;
 use crate::service::{InferenceService, Routed};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
-pub use error::{HttpError, json, raw_json};
+pub use error::{ErrorBody, HttpError, json, raw_json};
 pub use frames::frames;
 pub use inference::{read_body, respond};
+pub use ops::{Alive, Live, Ready};
 pub use path::name;
 pub use request::deadline_and_priority;
 pub use request_id::RequestId;
@@ -143,15 +145,21 @@ impl Shared {
 
 /// The REST API.
 pub fn rest(shared: Arc<Shared>) -> Router {
-    let router = Router::new()
+    common(rest_routes(), shared, Right::Predict)
+}
+
+/// The REST API's routes.
+pub(super) fn rest_routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/", get(ops::alive))
         .route("/v1/models", any(super::tfs::list))
         .route("/v1/models/", any(super::tfs::list))
         .route("/v1/models/{*rest}", any(super::tfs::model))
         .merge(super::oip::rest::routes())
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
-        .route("/metrics", get(ops::metrics));
-    common(router, shared, Right::Predict)
+        .route("/metrics", get(ops::metrics))
+        .merge(openapi::routes(openapi::rest()))
 }
 
 /// Two APIs behind one port, told apart by the content type.
@@ -164,15 +172,20 @@ pub fn single_port(rest: Router, grpc: Router) -> Router {
 
 /// The admin API.
 pub fn admin(shared: Arc<Shared>) -> Router {
-    let router = Router::new()
+    common(admin_routes(), shared, Right::Admin)
+}
+
+/// The admin API's routes.
+pub(super) fn admin_routes() -> Router<Arc<Shared>> {
+    Router::new()
         .route("/admin/v1/models", get(admin::models))
         .route("/admin/v1/models/{model}", get(admin::model))
         .route("/admin/v1/models/{model}/traffic", get(admin::traffic).put(admin::set_traffic))
         .route("/admin/v1/models/{model}/traffic/rollback", post(admin::roll_back))
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
-        .route("/metrics", get(ops::metrics));
-    common(router, shared, Right::Admin)
+        .route("/metrics", get(ops::metrics))
+        .merge(openapi::routes(openapi::admin()))
 }
 
 fn common(router: Router<Arc<Shared>>, shared: Arc<Shared>, right: Right) -> Router {

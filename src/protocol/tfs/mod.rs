@@ -6,7 +6,7 @@ mod decode;
 pub mod grpc;
 pub mod json;
 mod path;
-mod status;
+pub(super) mod status;
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,0 +1,41 @@
+//! What every port answers: health, metrics, and these documents.
+
+use serde_json::Value;
+
+use super::document::Group;
+use super::operation::Operation;
+use super::page::ASSETS;
+use crate::protocol::http::{Alive, Live, Ready};
+
+/// Of the REST port.
+pub fn rest() -> Group {
+    let mut group = admin();
+    let alive = Operation::get("/", "alive", "Whether the server runs");
+    let told = "What KServe's client of the first protocol asks.";
+    group.operations.insert(0, alive.told(told).gives::<Alive>("It does."));
+    group
+}
+
+/// Of the admin port.
+pub fn admin() -> Group {
+    let mut operations = vec![
+        Operation::get("/healthz", "healthz", "Whether the server runs")
+            .open()
+            .gives::<Live>("It does."),
+        Operation::get("/readyz", "readyz", "Whether requests should come here")
+            .open()
+            .gives::<Ready>("They should.")
+            .gives_with::<Ready>(503, &[], "Models are still loading, or the server is stopping."),
+        Operation::get("/metrics", "metrics", "What is scraped")
+            .told("Needs no key unless the server was started to ask for one.")
+            .gives_text("text/plain", "Prometheus's text format."),
+        Operation::get("/openapi.json", "openapi", "This document").gives::<Value>("OpenAPI 3.1."),
+        Operation::get("/docs", "docs", "This document, to browse")
+            .gives_text("text/html", "A page that loads nothing from elsewhere."),
+    ];
+    operations.extend(ASSETS.iter().map(|asset| {
+        let name = format!("docs_{}", asset.name.replace(['.', '-'], "_"));
+        Operation::get(asset.path, &name, "A part of the page").gives_text(asset.kind, "Its text.")
+    }));
+    Group { name: "Operations", what: "Health, metrics and documents.", operations }
+}
