@@ -45,7 +45,11 @@ fn of_model(by: &str) -> Vec<Operation> {
     let post = |verb: &str, summary: &str| {
         let path = format!("{place}:{verb}");
         let operation = Operation::post(&path, &format!("tfs_{verb}{by}"), summary);
-        inference(named(operation)).query("top_k", "So many classes.", count()).fails(&FAILS)
+        inference(named(operation))
+            .query("top_k", "So many classes.", count())
+            .takes_bytes(&IMAGES)
+            .takes_form::<Images>()
+            .fails(&FAILS)
     };
     let known = [Code::InvalidArgument, Code::NotFound];
     vec![
@@ -63,24 +67,18 @@ fn of_model(by: &str) -> Vec<Operation> {
         post("predict", "Images or tensors into answers or tensors")
             .query("output", "`tensors` asks for an image's raw outputs.", output())
             .takes::<PredictRequest>(Required::True, json!({ "instances": [[1.0, 2.0, 3.0]] }))
-            .takes_bytes(&IMAGES)
-            .takes_form::<Images>()
             .gives_with::<PredictAnswer>(200, &HEADERS, "What the model says."),
         post("classify", "Examples into labels")
             .takes::<ExamplesRequest>(
                 Required::True,
                 json!({ "examples": [{ "x": [1.0, 2.0, 3.0] }] }),
             )
-            .takes_bytes(&IMAGES)
-            .takes_form::<Images>()
             .gives_with::<ClassifyAnswer>(200, &HEADERS, "Labels with scores."),
         post("regress", "Examples into numbers")
             .takes::<ExamplesRequest>(
                 Required::True,
                 json!({ "examples": [{ "x": [1.0, 2.0, 3.0] }] }),
             )
-            .takes_bytes(&IMAGES)
-            .takes_form::<Images>()
             .gives_with::<RegressAnswer>(200, &HEADERS, "A number each."),
     ]
 }
