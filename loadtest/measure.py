@@ -3,7 +3,7 @@
 
     cargo build --release --workspace
     pip install onnx numpy                    # makes the tiny model
-    loadtest/measure.py [table] [bench] [metrics] [overload] [neighbour]
+    loadtest/measure.py [table] [bench] [grpc] [metrics] [overload] [neighbour]
 """
 
 import json
@@ -44,6 +44,15 @@ def repository(**names: Path) -> Path:
     model.ir_version = 8
     (root / "tiny/1").mkdir(parents=True)
     onnx.save(model, root / "tiny/1/model.onnx")
+    # As large an input as the demo model's, and next to nothing to compute.
+    picture = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 224, 224])
+    means = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 1, 1])
+    pool = helper.make_node("GlobalAveragePool", ["x"], ["y"])
+    graph = helper.make_graph([pool], "mean", [picture], [means])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.ir_version = 8
+    (root / "mean/1").mkdir(parents=True)
+    onnx.save(model, root / "mean/1/model.onnx")
     TINY.write_text(json.dumps({"instances": [[i / 16 for i in range(16)]]}))
     return root
 
@@ -54,11 +63,12 @@ class Server:
     def __init__(self, models: Path, *flags: str):
         command = [OCELLI, "serve", "--models", models, "--log-format", "json", *flags]
         command += ["--rest-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]
+        command += ["--grpc-addr", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             told = json.loads(line)
             if told["message"] == "serving":
-                self.url = f"http://{told['rest']}"
+                self.url, self.grpc = f"http://{told['rest']}", f"http://{told['grpc']}"
             if told["message"] == "ready":
                 break
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
@@ -82,7 +92,10 @@ class Server:
 
     def load(self, model: str, body: Path, *flags: str) -> dict:
         out = SCRATCH / "report.json"
-        command = [LOADTEST, "run", f"{self.url}/v1/models/{model}:predict", "--body", body]
+        url = f"{self.url}/v1/models/{model}:predict"
+        if "--grpc" in flags:
+            url = f"{self.grpc}/inference.GRPCInferenceService/ModelInfer"
+        command = [LOADTEST, "run", url, "--body", body]
         command += ["--server-pid", str(self.process.pid), "--json", out, *flags]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return json.loads(out.read_text())
@@ -200,8 +213,46 @@ def neighbour() -> None:
           f"{busy['statuses']}", flush=True)
 
 
+def message(model: str, x: np.ndarray) -> Path:
+    """A ModelInferRequest with one raw FP32 input (proto/inference.proto)."""
+    def varint(n: int) -> bytes:
+        return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
+
+    def field(number: int, data: bytes) -> bytes:
+        return varint(number << 3 | 2) + varint(len(data)) + data
+
+    shape = b"".join(map(varint, x.shape))
+    tensor = field(1, b"x") + field(2, b"FP32") + field(3, shape)
+    file = SCRATCH / f"{model}.bin"
+    file.write_bytes(field(1, model.encode()) + field(5, tensor) + field(7, x.tobytes()))
+    return file
+
+
+def grpc() -> None:
+    """Calls a CPU-second of the server, and its CPU outside the engine for a large tensor."""
+    root = repository()
+    tiny = message("tiny", np.arange(16, dtype=np.float32)[None] / 16)
+    large = message("mean", np.full((1, 3, 224, 224), 0.5, np.float32))
+    flags = ["--grpc", "--duration=5s", "--warmup=1s"]
+    with Server(root) as server:
+        for connections in [1, 4]:
+            more = ["--concurrency=32", f"--connections={connections}"]
+            used = server.load("tiny", tiny, *flags, *more)["phases"][0]
+            cpu = used["server"]["cpu_seconds_per_good_answer"]
+            print(f"tiny, 32 calls over {connections} connections: {used['good_per_second']:.0f}/s, "
+                  f"{1 / cpu:.0f} a CPU-second", flush=True)
+    for round in range(3):
+        with Server(root) as server:
+            used = server.load("mean", large, *flags)["phases"][0]
+            cpu, engine = used["server"]["cpu_seconds_per_good_answer"], server.mean(
+                "ocelli_compute_duration_seconds", "mean")
+            print(f"a tensor of {3 * 224 * 224 * 4} bytes, one call at a time: "
+                  f"{used['good_per_second']:.0f}/s, {cpu * 1e6:.0f} us of CPU, of which "
+                  f"{engine * 1e6:.0f} the engine: {(cpu - engine) * 1e6:.0f} outside", flush=True)
+
+
 if __name__ == "__main__":
-    scenarios = {f.__name__: f for f in [table, bench, metrics, overload, neighbour]}
+    scenarios = {f.__name__: f for f in [table, bench, grpc, metrics, overload, neighbour]}
     try:
         for name in sys.argv[1:] or scenarios:
             print(f"\n## {name}\n", flush=True)

@@ -319,7 +319,8 @@ fn cycles() {
         }
     }
     let late = rss();
-    assert!(late < early + early / 10 + (8 << 20), "from {early} to {late} bytes");
+    // A version kept in each cycle would be a hundred MiB more; the allocator's arenas vary by some.
+    assert!(late < early + early / 10 + (24 << 20), "from {early} to {late} bytes");
 }
 
 fn rss() -> u64 {
