@@ -14,7 +14,8 @@ BINARY = os.environ.get("OCELLI_BIN", repository.ROOT / "target/release/ocelli")
 class Server:
     """Serves what `repository.make` makes, and tells the addresses its doors got."""
 
-    def __init__(self, models: Path):
+    def __init__(self, models: Path, *flags: str):
+        self.flags = flags
         repository.make(models)
         # Set both to hold the tests themselves against another server over the same models.
         self.rest = os.environ.get("CLIENTS_REST")
@@ -28,7 +29,7 @@ class Server:
         for door in ("--rest-addr", "--grpc-addr", "--admin-addr"):
             command += [door, "127.0.0.1:0"]
         command += ["--poll-ms", "100", "--settle-ms", "100", "--lame-duck-ms", "0"]
-        command += ["--allow-control", "true"]
+        command += ["--allow-control", "true", *self.flags]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         told = []
         for line in self.process.stderr:
