@@ -63,7 +63,6 @@ class Server:
     def __init__(self, models: Path, *flags: str):
         command = [OCELLI, "serve", "--models", models, "--log-format", "json", *flags]
         command += ["--rest-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]
-        command += ["--grpc-addr", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             told = json.loads(line)
