@@ -101,6 +101,12 @@ impl Context {
     }
 }
 
+/// Counts an answer as what it would be over HTTP.
+pub fn finish<R>(routed: Routed, answer: Result<R, InferError>) -> Result<R, InferError> {
+    routed.finish(answer.as_ref().map_or_else(|e| e.code().http(), |_| 200));
+    answer
+}
+
 /// Answers a call that has one message each way.
 pub async fn unary<M, R, F>(
     shared: Arc<Shared>,

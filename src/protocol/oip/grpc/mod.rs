@@ -14,7 +14,7 @@ use self::decode::{InferMessage, decode};
 use super::infer::{self, Defaults};
 use crate::error::InferError;
 use crate::protocol::access::Caller;
-use crate::protocol::grpc::call::Context;
+use crate::protocol::grpc::call::{Context, finish};
 use crate::protocol::grpc::{frame, stream, unary};
 use crate::protocol::http::Shared;
 use crate::protocol::pb::inference as pb;
@@ -78,8 +78,7 @@ async fn infer(
     let began = Instant::now();
     let answer = outputs.map(|outputs| encode::response(&routed.version, id, outputs, typed));
     routed.passed(Stage::Encode, began.elapsed());
-    routed.finish(answer.as_ref().map_or_else(|e| e.code().http(), |_| 200));
-    answer
+    finish(routed, answer)
 }
 
 /// One message of a stream: a fault of one is its answer, and the stream goes on

@@ -1,4 +1,4 @@
-//! What all inference calls have in common: a place, inputs, a run, and a count of what came of it.
+//! What all inference calls have in common: a place, inputs, a run, and what is made of its outputs.
 
 use std::time::Instant;
 
@@ -38,11 +38,5 @@ pub async fn encode<R: Send + 'static>(
     let began = Instant::now();
     let answer = context.shared.service.work(bytes, encode).await;
     routed.passed(Stage::Encode, began.elapsed());
-    answer
-}
-
-/// Counts an answer as what it would be over HTTP.
-pub fn finish<R>(routed: Routed, answer: Result<R, InferError>) -> Result<R, InferError> {
-    routed.finish(answer.as_ref().map_or_else(|e| e.code().http(), |_| 200));
     answer
 }

@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use super::compute::{compute, encode, finish};
+use super::compute::{compute, encode};
 use super::example::{self, once};
 use super::spec;
 use crate::error::InferError;
 use crate::protocol::body::Share;
-use crate::protocol::grpc::call::Context;
+use crate::protocol::grpc::call::{Context, finish};
 use crate::protocol::grpc::wire::Fields;
 use crate::protocol::pb::tensorflow::serving::inference_result::Result as OneResult;
 use crate::protocol::pb::tensorflow::serving::{

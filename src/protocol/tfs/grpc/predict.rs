@@ -4,13 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::compute::{Inputs, compute, encode, finish};
+use super::compute::{Inputs, compute, encode};
 use super::spec;
 use super::tensor_proto::{self, Scanned};
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::protocol::body::Share;
-use crate::protocol::grpc::call::Context;
+use crate::protocol::grpc::call::{Context, finish};
 use crate::protocol::grpc::wire::Fields;
 use crate::protocol::pb::tensorflow::serving::{ModelSpec, PredictResponse};
 use crate::protocol::tfs::decode::check_signature;
