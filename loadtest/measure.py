@@ -240,12 +240,13 @@ def grpc() -> None:
             cpu = used["server"]["cpu_seconds_per_good_answer"]
             print(f"tiny, 32 calls over {connections} connections: {used['good_per_second']:.0f}/s, "
                   f"{1 / cpu:.0f} a CPU-second", flush=True)
-    for round in range(3):
+    for under_way, connections in [(8, 2), (8, 1), (1, 1)] * 3:
+        more = [f"--concurrency={under_way}", f"--connections={connections}"]
         with Server(root) as server:
-            used = server.load("mean", large, *flags)["phases"][0]
+            used = server.load("mean", large, *flags, *more)["phases"][0]
             cpu, engine = used["server"]["cpu_seconds_per_good_answer"], server.mean(
                 "ocelli_compute_duration_seconds", "mean")
-            print(f"a tensor of {3 * 224 * 224 * 4} bytes, one call at a time: "
+            print(f"a tensor of {3 * 224 * 224 * 4} bytes, {under_way} calls over {connections}: "
                   f"{used['good_per_second']:.0f}/s, {cpu * 1e6:.0f} us of CPU, of which "
                   f"{engine * 1e6:.0f} the engine: {(cpu - engine) * 1e6:.0f} outside", flush=True)
 

@@ -182,6 +182,11 @@ impl<W: Work> Core<W> {
         wake.map_or(Next::Idle, Next::WaitUntil)
     }
 
+    /// Whether another thread would have something to run or to hold back.
+    pub fn has_work(&self) -> bool {
+        self.queues.values().any(|q| q.queued_rows > 0 && q.running < q.limits.instances)
+    }
+
     /// A batch that [`Core::next`] gave out has run; with no rows if all its callers had left.
     pub fn done(&mut self, id: QueueId, rows: usize, took: Duration) {
         if let Some(queue) = self.queues.get_mut(&id) {

@@ -30,6 +30,9 @@ pub(super) struct Shared {
 
 struct State {
     core: Core<Job>,
+    /// Compute threads that wait for work. Waking one is a system call and a context switch, so
+    /// nobody is woken who is not here, and none whose work another thread is about to take.
+    parked: usize,
     stopping: bool,
 }
 
@@ -57,7 +60,7 @@ impl Scheduler {
     /// Starts `threads` compute threads.
     pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Scheduler> {
         metrics.threads.set(threads as i64);
-        let state = State { core: Core::new(), stopping: false };
+        let state = State { core: Core::new(), parked: 0, stopping: false };
         let state = Mutex::new(state);
         let shared = Arc::new(Shared { state, work: Condvar::new(), threads, metrics });
         let spawn = |i| {
@@ -115,23 +118,41 @@ impl Shared {
                     if let Some(job) = batch.first() {
                         job.target.metrics.queue_rows(state.core.queued_rows(id));
                     }
+                    // Each thread that has its batch wakes the next one while there is more.
+                    if state.parked > 0 && state.core.has_work() {
+                        self.work.notify_one();
+                    }
                     return Some((id, batch));
                 }
                 Next::Idle if state.stopping => return None,
-                Next::Idle => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Next::WaitUntil(at) => {
-                    let wait = at.saturating_duration_since(Instant::now());
-                    let woken = self.work.wait_timeout(state, wait);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
+                Next::Idle => self.park(state, None),
+                Next::WaitUntil(at) => self.park(state, Some(at)),
             };
         }
     }
 
-    /// The batch ran: its version may have another instance again.
+    fn park<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        until: Option<Instant>,
+    ) -> MutexGuard<'a, State> {
+        state.parked += 1;
+        let mut state = match until {
+            None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+            Some(at) => {
+                let wait = at.saturating_duration_since(Instant::now());
+                let woken = self.work.wait_timeout(state, wait);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        state.parked -= 1;
+        state
+    }
+
+    /// The batch ran: its version may have another instance again. The thread goes on to
+    /// [`Shared::take`], so there is no other to wake.
     pub fn done(&self, id: QueueId, rows: usize, took: Duration) {
         self.lock().core.done(id, rows, took);
-        self.work.notify_one();
     }
 }
 
@@ -221,7 +242,6 @@ impl Queue {
     }
 
     fn push(&self, shape: &[usize], jobs: Vec<Job>, now: Instant) -> Result<(), InferError> {
-        let wake_all = jobs.len() > 1;
         let mut dead = Vec::new();
         let mut state = self.shared.lock();
         if state.stopping {
@@ -229,16 +249,15 @@ impl Queue {
         }
         let pushed = state.core.push(self.id, shape, jobs, now, self.shared.threads, &mut dead);
         self.target.metrics.queue_rows(state.core.queued_rows(self.id));
+        let wake = pushed.is_ok() && state.parked > 0;
         drop(state);
+        if wake {
+            self.shared.work.notify_one();
+        }
         dead.into_iter().for_each(Job::bury);
         if let Err(full) = pushed {
             self.target.metrics.rejected("queue_full");
             return Err(self.full(full.queued, full.retry_after));
-        }
-        if wake_all {
-            self.shared.work.notify_all()
-        } else {
-            self.shared.work.notify_one()
         }
         Ok(())
     }
