@@ -1,11 +1,13 @@
 //! Joins what is loaded with what traffic is wanted into the next routing snapshot.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
 
-use super::traffic::{History, Table, Traffic};
+use super::document::Document;
+use super::history::{History, Traffic};
 use crate::error::InferError;
-use crate::router::{ModelRoutes, Router, ServedVersion, Snapshot, Split, VersionStatus};
+use crate::router::{ModelRoutes, Plan, Router, ServedVersion, Snapshot, VersionStatus};
 use crate::telemetry::metrics::Metrics;
 
 /// The one writer of the router. Its lock is held for microseconds and never by a request.
@@ -13,19 +15,23 @@ pub struct Publisher {
     router: Arc<Router>,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
+    /// Called when other versions may be wanted than were.
+    on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
 struct State {
     revision: u64,
     models: HashMap<String, ModelState>,
+    /// Of models that the repository has not told of, or no longer has.
+    unclaimed: HashMap<String, Vec<Document>>,
 }
 
-#[derive(Default)]
 struct ModelState {
     loaded: Loaded,
     history: History,
-    configured: Option<Traffic>,
+    /// When the document in force came, by this process' clock.
+    since: Instant,
 }
 
 /// What the repository knows of a model.
@@ -44,10 +50,30 @@ pub struct Loaded {
     pub problem: Option<String>,
 }
 
+/// A model's traffic at one moment.
+#[derive(Clone)]
+pub struct Standing {
+    /// Its documents and what is beneath them.
+    pub history: History,
+    /// What is served.
+    pub plan: Option<Plan>,
+    /// When the newest document came, by this process' clock.
+    pub since: Instant,
+    /// Versions that are loaded and warm.
+    pub versions: BTreeMap<u64, Arc<ServedVersion>>,
+    /// Versions that are in the repository, loaded or not.
+    pub known: BTreeSet<u64>,
+}
+
 impl Publisher {
     /// A publisher into `router`.
     pub fn new(router: Arc<Router>, metrics: Arc<Metrics>) -> Publisher {
-        Publisher { router, metrics, state: Mutex::default() }
+        Publisher { router, metrics, state: Mutex::default(), on_change: OnceLock::new() }
+    }
+
+    /// Has `wake` called when other versions may be wanted than were. Only the first caller is heard.
+    pub fn on_change(&self, wake: impl Fn() + Send + Sync + 'static) {
+        drop(self.on_change.set(Box::new(wake)));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -57,91 +83,101 @@ impl Publisher {
     /// What the repository now has of a model, and the traffic its `model.toml` asks for.
     pub fn set_model(&self, name: &str, loaded: Loaded, configured: Traffic) {
         let mut state = self.lock();
-        let model = state.models.entry(name.to_owned()).or_default();
+        let State { models, unclaimed, .. } = &mut *state;
+        let model = models.entry(name.to_owned()).or_insert_with(|| {
+            let mut history = History::default();
+            history.adopt(unclaimed.remove(name).unwrap_or_default());
+            ModelState { loaded: Loaded::default(), history, since: Instant::now() }
+        });
         model.loaded = loaded;
-        // A file that did not change its mind does not undo what an operator set since.
-        if model.configured.as_ref() != Some(&configured) {
-            model.history.want(configured.clone(), "model.toml", "the [traffic] of model.toml");
-            model.configured = Some(configured);
-        }
+        model.history.set_base(configured);
         self.publish(state);
     }
 
-    /// The model is gone from the repository.
+    /// The model is gone from the repository. What it was given is kept, for when it comes back.
     pub fn remove_model(&self, name: &str) {
         let mut state = self.lock();
-        if state.models.remove(name).is_some() {
+        if let Some(model) = state.models.remove(name) {
+            let documents = model.history.documents().to_vec();
+            state.unclaimed.insert(name.to_owned(), documents);
             self.publish(state);
         }
     }
 
-    /// Sets a model's traffic. All its versions must be loaded.
-    pub fn set_traffic(
-        &self,
-        name: &str,
-        traffic: Traffic,
-        author: &str,
-        reason: &str,
-    ) -> Result<Table, InferError> {
-        self.change(name, |model| {
-            if let Traffic::Weighted(weights) = &traffic {
-                Split::new(weights).map_err(|e| InferError::Invalid(e.to_string()))?;
-                let loaded = &model.loaded.versions;
-                if let Some(missing) = weights.keys().find(|v| !loaded.contains_key(v)) {
-                    let loaded: Vec<_> = loaded.keys().map(u64::to_string).collect();
-                    let loaded = loaded.join(", ");
-                    return Err(InferError::Conflict(format!(
-                        "version {missing} of {name} is not loaded; loaded: {loaded}"
-                    )));
-                }
-            }
-            model.history.want(traffic, author, reason);
-            Ok(())
-        })
-    }
-
-    /// Brings the table before the one in force back.
-    pub fn roll_back(&self, name: &str, author: &str) -> Result<Table, InferError> {
-        self.change(name, |model| {
-            let available = model.loaded.versions.keys().copied().collect();
-            let back = model.history.want_back(&available, author);
-            back.map_err(|e| InferError::Conflict(format!("{name}: {e}")))
-        })
-    }
-
-    /// A model's tables, the one in force last.
-    pub fn tables(&self, name: &str) -> Result<(Vec<Table>, bool), InferError> {
+    /// Takes over a model's documents, which were stored, as far as they are newer than what is here:
+    /// a replica that is behind never takes another one back. Tells whether any was.
+    pub fn adopt(&self, name: &str, documents: Vec<Document>) -> bool {
         let mut state = self.lock();
-        let history = &model(&mut state, name)?.history;
-        Ok((history.tables().to_vec(), *history.wanted() == Traffic::Latest))
-    }
-
-    /// Versions of a model that must stay loaded: its traffic, and `keep` tables before it.
-    pub fn retained(&self, name: &str, keep: usize) -> BTreeSet<u64> {
-        self.lock().models.get(name).map(|m| m.history.retained(keep)).unwrap_or_default()
-    }
-
-    fn change(
-        &self,
-        name: &str,
-        f: impl FnOnce(&mut ModelState) -> Result<(), InferError>,
-    ) -> Result<Table, InferError> {
-        let mut state = self.lock();
-        f(model(&mut state, name)?)?;
+        let Some(model) = state.models.get_mut(name) else {
+            let known = state.unclaimed.entry(name.to_owned()).or_default();
+            let last = known.last().map_or(0, |d| d.revision);
+            let before = known.len();
+            known.extend(documents.into_iter().filter(|d| d.revision > last));
+            return known.len() > before;
+        };
+        if !model.history.adopt(documents) {
+            return false;
+        }
+        model.since = Instant::now();
+        let newest = model.history.current().cloned();
         let snapshot = self.publish(state);
-        let mut state = self.lock();
-        let table = model(&mut state, name)?.history.tables().last().cloned();
-        let table =
-            table.ok_or_else(|| InferError::Conflict(format!("{name} serves nothing yet")))?;
-        tracing::info!(model = name, revision = table.revision, weights = ?table.weights,
-            author = table.author, reason = table.reason, snapshot, "traffic changed");
-        Ok(table)
+        if let Some(d) = newest {
+            let traffic: BTreeMap<u64, u32> = d.traffic.weights();
+            tracing::info!(
+                model = name,
+                revision = d.revision,
+                ?traffic,
+                author = d.author,
+                reason = d.reason,
+                snapshot,
+                "traffic changed"
+            );
+            self.metrics
+                .delivery
+                .traffic_revision
+                .with_label_values(&[name])
+                .set(d.revision as i64);
+        }
+        if let Some(wake) = self.on_change.get() {
+            wake();
+        }
+        true
+    }
+
+    /// A model's traffic.
+    pub fn standing(&self, name: &str) -> Result<Standing, InferError> {
+        let state = self.lock();
+        let model = state.models.get(name);
+        let model = model.ok_or_else(|| InferError::UnknownModel(name.to_owned()))?;
+        Ok(Standing {
+            history: model.history.clone(),
+            plan: model.history.held().cloned(),
+            since: model.since,
+            versions: model.loaded.versions.clone(),
+            known: model.loaded.statuses.keys().copied().collect(),
+        })
+    }
+
+    /// The models that are there.
+    pub fn models(&self) -> Vec<String> {
+        self.lock().models.keys().cloned().collect()
+    }
+
+    /// Versions that a model's traffic needs.
+    pub fn needed(&self, name: &str) -> BTreeSet<u64> {
+        self.lock().models.get(name).map(|m| m.history.needed()).unwrap_or_default()
+    }
+
+    /// Versions that going back up to `keep` times would need, the likeliest first.
+    pub fn retained(&self, name: &str, keep: usize) -> Vec<u64> {
+        self.lock().models.get(name).map(|m| m.history.retained(keep)).unwrap_or_default()
     }
 
     fn publish(&self, mut state: MutexGuard<'_, State>) -> u64 {
         state.revision += 1;
         let revision = state.revision;
-        let models = state.models.iter_mut().map(|(name, m)| (name.clone(), m.routes())).collect();
+        let models = state.models.iter_mut();
+        let models = models.map(|(name, m)| (name.clone(), m.routes(name))).collect();
         // Stored under the lock, so that a later snapshot can't be overtaken by an earlier one.
         self.router.publish(Arc::new(Snapshot { revision, models }));
         self.metrics.revision.set(revision as i64);
@@ -149,17 +185,12 @@ impl Publisher {
     }
 }
 
-fn model<'a>(state: &'a mut State, name: &str) -> Result<&'a mut ModelState, InferError> {
-    state.models.get_mut(name).ok_or_else(|| InferError::UnknownModel(name.to_owned()))
-}
-
 impl ModelState {
-    fn routes(&mut self) -> ModelRoutes {
+    fn routes(&mut self, name: &str) -> ModelRoutes {
         let available = self.loaded.versions.keys().copied().collect();
         self.history.select(&self.loaded.selected);
-        let weights = self.history.settle(&available);
+        let plan = self.history.settle(name, &available);
         let Loaded { versions, labels, statuses, problem, .. } = self.loaded.clone();
-        let split = weights.and_then(|w| Split::new(&w).ok());
-        ModelRoutes { versions, labels, split, statuses, problem }
+        ModelRoutes { versions, labels, plan, statuses, problem }
     }
 }

@@ -4,12 +4,14 @@
 //! immutable: changing traffic or versions is publishing another one, a single pointer store,
 //! and a request takes no lock. A version lives as long as a snapshot or a request holds it.
 
+mod plan;
+mod slots;
 mod snapshot;
-mod split;
 mod version;
 
-pub use snapshot::{ModelRoutes, Snapshot, VersionState, VersionStatus};
-pub use split::{Split, SplitError};
+pub use plan::{Asked, Attribute, Nobody, Plan, Shadows, Why};
+pub use slots::{SLOTS, Slots, SlotsError, normalise};
+pub use snapshot::{ModelRoutes, Route, Snapshot, VersionState, VersionStatus};
 pub use version::{ServedVersion, VersionInfo};
 
 use std::sync::Arc;
@@ -58,10 +60,14 @@ impl Router {
         self.0.store(snapshot);
     }
 
-    /// The version that answers. `point` picks among the traffic's arms: random for now, a hash
-    /// of a sticky key when there is one.
-    pub fn route(&self, spec: &ModelSpec, point: u64) -> Result<Arc<ServedVersion>, InferError> {
-        self.0.load().route(spec, point)
+    /// Who answers a request, and who gets a copy of it.
+    pub fn route(&self, spec: &ModelSpec, request: &dyn Asked) -> Result<Route, InferError> {
+        self.0.load().route(spec, request)
+    }
+
+    /// A version that could answer, for questions about the model.
+    pub fn version(&self, spec: &ModelSpec) -> Result<Arc<ServedVersion>, InferError> {
+        self.route(spec, &Nobody).map(|route| route.version)
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{ModelSpec, Selector, ServedVersion, Split};
+use smallvec::SmallVec;
+
+use super::{Asked, ModelSpec, Plan, Selector, ServedVersion, Why};
 use crate::error::InferError;
 
 /// All models as they are served at one moment.
@@ -23,11 +25,21 @@ pub struct ModelRoutes {
     /// Names for versions.
     pub labels: BTreeMap<String, u64>,
     /// Where requests that name no version go; only versions that are there.
-    pub split: Option<Split>,
+    pub plan: Option<Plan>,
     /// Every version known, with what it is doing.
     pub statuses: BTreeMap<u64, VersionStatus>,
     /// Why the model as a whole can't be served, such as a `model.toml` that can't be read.
     pub problem: Option<String>,
+}
+
+/// Who answers a request.
+pub struct Route {
+    /// This version does.
+    pub version: Arc<ServedVersion>,
+    /// How it came to.
+    pub why: Why,
+    /// These get a copy.
+    pub shadows: SmallVec<[Arc<ServedVersion>; 2]>,
 }
 
 /// A version's life, in TensorFlow Serving's words (`get_model_status.proto`).
@@ -81,23 +93,33 @@ impl Snapshot {
     }
 
     /// See [`super::Router::route`].
-    pub fn route(&self, spec: &ModelSpec, point: u64) -> Result<Arc<ServedVersion>, InferError> {
+    pub fn route(&self, spec: &ModelSpec, request: &dyn Asked) -> Result<Route, InferError> {
         let name = &spec.model;
         let routes = self.model(name)?;
-        let version = match &spec.selector {
-            Selector::Version(version) => *version,
-            Selector::Label(label) => routes.label(name, label)?,
-            Selector::Traffic => match &routes.split {
-                Some(split) => split.pick(point),
+        let (version, why) = match &spec.selector {
+            Selector::Version(version) => (*version, Why::Named),
+            Selector::Label(label) => (routes.label(name, label)?, Why::Named),
+            Selector::Traffic => match &routes.plan {
+                Some(plan) => plan.pick(request),
                 None => return Err(routes.not_available(name)),
             },
         };
-        routes.versions.get(&version).cloned().ok_or_else(|| match routes.statuses.get(&version) {
-            Some(status) if status.state != VersionState::End || status.error.is_some() => {
-                routes.not_available(name)
+        let Some(served) = routes.versions.get(&version).cloned() else {
+            return Err(match routes.statuses.get(&version) {
+                Some(status) if status.state != VersionState::End || status.error.is_some() => {
+                    routes.not_available(name)
+                }
+                _ => InferError::UnknownVersion { model: name.clone(), version },
+            });
+        };
+        let shadows = match &routes.plan {
+            Some(plan) if why == Why::Arm && !plan.shadows.is_empty() => {
+                let copies = plan.copies(version, request);
+                copies.iter().filter_map(|v| routes.versions.get(v).cloned()).collect()
             }
-            _ => InferError::UnknownVersion { model: name.clone(), version },
-        })
+            _ => SmallVec::new(),
+        };
+        Ok(Route { version: served, why, shadows })
     }
 }
 

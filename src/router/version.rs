@@ -1,11 +1,13 @@
 //! A version that is loaded and warm: all a request needs of it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::batcher::Queue;
 use crate::engine::{Signature, TensorSpec};
 use crate::error::InferError;
+use crate::observe::drift::Monitor;
 use crate::tensor::Tensor;
 use crate::vision::{Answerer, ImagePipeline};
 
@@ -19,6 +21,12 @@ pub struct ServedVersion {
     pub image: Option<(usize, Arc<ImagePipeline>)>,
     /// What turns its outputs into answers.
     pub answerer: Option<Answerer>,
+    /// Whether the ids of its answers carry the classes, so that feedback may give labels.
+    pub classes_in_ids: bool,
+    /// Follows what comes in, if `model.toml` says so.
+    pub drift: Option<Monitor>,
+    /// Requests with known answers, to be tried before it gets traffic.
+    pub golden: Option<PathBuf>,
 }
 
 /// What is told of a version.

@@ -1,0 +1,158 @@
+//! Changes of traffic: drafted from what holds, stored by compare-and-swap, then put into force.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::bandit::Bandit;
+use super::document::{Document, TrafficSpec};
+use super::events::{Event, Events, Kind};
+use super::publisher::{Publisher, Standing};
+use super::rollout::Rollout;
+use super::store::{Store, StoreError};
+use crate::error::InferError;
+use crate::router::Slots;
+
+/// Attempts at a change when others change the same model.
+const ATTEMPTS: usize = 16;
+
+/// The only one who changes traffic. The admin API, rollouts and bandits go through it.
+pub struct Operator {
+    publisher: Arc<Publisher>,
+    store: Arc<dyn Store>,
+    events: Arc<Events>,
+}
+
+/// Who changes something, and why.
+#[derive(Clone, Debug, Default)]
+pub struct By {
+    /// A person's name, or `rollout`, `bandit`.
+    pub author: String,
+    /// Why.
+    pub reason: String,
+    /// The revision it was decided on: another one in between refuses the change.
+    pub if_revision: Option<u64>,
+}
+
+/// A document to be.
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// What it says.
+    pub traffic: TrafficSpec,
+    /// Whose the slots are, if they are not to be as near to the present ones as can be.
+    pub slots: Option<Slots>,
+    /// The revision it brings back.
+    pub restores: Option<u64>,
+    /// The rollout in it.
+    pub rollout: Option<Rollout>,
+    /// The bandit in it.
+    pub bandit: Option<Bandit>,
+}
+
+impl Operator {
+    /// Changes what is in `store`, and then what `publisher` publishes.
+    pub fn new(publisher: Arc<Publisher>, store: Arc<dyn Store>, events: Arc<Events>) -> Operator {
+        Operator { publisher, store, events }
+    }
+
+    /// What is published.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Where documents are kept.
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    /// What happened.
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Makes a change: `edit` drafts it from what holds, again if another operator was faster. When this
+    /// returns, the change is stored and in force here.
+    pub async fn change(
+        &self,
+        model: &str,
+        kind: Kind,
+        by: &By,
+        edit: impl Fn(&Standing) -> Result<Draft, InferError> + Send + Sync,
+    ) -> Result<Document, InferError> {
+        let mut taken = 0;
+        for _ in 0..ATTEMPTS {
+            let standing = self.publisher.standing(model)?;
+            let revision = standing.history.revision();
+            if let Some(expected) = by.if_revision.filter(|r| *r != revision) {
+                return Err(InferError::Raced(format!(
+                    "traffic of {model}: revision {expected} was replaced by {revision}; look at it and decide again"
+                )));
+            }
+            let Draft { traffic, slots, restores, rollout, bandit } = edit(&standing)?;
+            traffic.check().map_err(|e| InferError::Invalid(e.to_string()))?;
+            let document = Document {
+                revision: revision.max(taken) + 1,
+                author: by.author.clone(),
+                reason: by.reason.clone(),
+                created: Timestamp::now(),
+                restores,
+                slots: slots.or_else(|| standing.history.slots(&traffic)),
+                traffic,
+                rollout,
+                bandit,
+            };
+            match self.store.publish(model, document.clone()).await {
+                Ok(()) => {
+                    self.publisher.adopt(model, vec![document.clone()]);
+                    self.events.tell(Event::changed(model, kind, &document));
+                    return Ok(document);
+                }
+                Err(StoreError::Conflict { expected, .. }) => {
+                    taken = expected.saturating_sub(1);
+                    if taken < revision {
+                        self.give_back(model, &standing).await?;
+                    }
+                    self.refresh().await?;
+                }
+                Err(error) => return Err(refused(model, &error)),
+            }
+        }
+        Err(InferError::Raced(format!("traffic of {model}: others keep changing it; try again")))
+    }
+
+    /// Takes over a document that another replica stored, without waiting to be told by the store.
+    pub fn offer(&self, model: &str, document: Document) -> Result<(u64, bool), InferError> {
+        document.traffic.check().map_err(|e| InferError::Invalid(e.to_string()))?;
+        self.publisher.standing(model)?;
+        let adopted = self.publisher.adopt(model, vec![document]);
+        Ok((self.publisher.standing(model)?.history.revision(), adopted))
+    }
+
+    /// A store that was lost, or set back, is given what is known here.
+    async fn give_back(&self, model: &str, standing: &Standing) -> Result<(), InferError> {
+        let documents = standing.history.documents().to_vec();
+        tracing::warn!(
+            model,
+            revision = standing.history.revision(),
+            "the store has lost traffic documents; it is given them back"
+        );
+        match self.store.restore(model, documents).await {
+            // Somebody else gave it back, or it has something of its own: then numbers go on above.
+            Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(refused(model, &error)),
+        }
+    }
+
+    /// Takes over what is stored.
+    pub async fn refresh(&self) -> Result<(), InferError> {
+        let stored = self.store.load().await.map_err(|e| refused("all models", &e))?;
+        for (model, documents) in stored {
+            self.publisher.adopt(&model, documents);
+        }
+        Ok(())
+    }
+}
+
+fn refused(model: &str, error: &StoreError) -> InferError {
+    InferError::Store(format!("traffic of {model} is as it was: {error}"))
+}
