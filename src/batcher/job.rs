@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::core::{Priority, Work};
-use crate::engine::{BatchMode, Model};
+use crate::engine::{BatchMode, EngineError, Model};
 use crate::error::InferError;
 use crate::telemetry::metrics::VersionMetrics;
 use crate::tensor::Tensor;
@@ -88,6 +88,11 @@ impl Job {
 }
 
 impl Target {
+    /// The error of a run that failed.
+    pub(super) fn failed(&self, source: EngineError) -> InferError {
+        InferError::Engine { model: self.name.to_string(), version: self.version, source }
+    }
+
     /// The error of a request that ran out of time.
     pub fn late(&self, timeout: Duration) -> InferError {
         let (model, version) = (self.name.to_string(), self.version);
@@ -102,4 +107,24 @@ impl Target {
             BatchMode::Whole => usize::MAX,
         }
     }
+}
+
+/// The answers to the parts of a request, as one.
+pub(super) fn rejoin(mut parts: Vec<Reply>) -> Result<Reply, InferError> {
+    if parts.len() == 1
+        && let Some(only) = parts.pop()
+    {
+        return Ok(only);
+    }
+    let outputs = parts.first().map_or(0, |p| p.outputs.len());
+    let outputs = (0..outputs)
+        .map(|i| {
+            let rows: Vec<_> = parts.iter().map(|p| p.outputs[i].clone()).collect();
+            Tensor::concat_rows(&rows).ok_or_else(|| {
+                InferError::Internal(format!("output {i} changed its shape between batches"))
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    let queued = parts.iter().map(|p| p.queued).max().unwrap_or_default();
+    Ok(Reply { outputs, queued, compute: parts.iter().map(|p| p.compute).sum() })
 }

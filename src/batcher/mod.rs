@@ -13,3 +13,4 @@ mod worker;
 pub use self::core::{Limits, Priority};
 pub use job::{Reply, Target};
 pub use scheduler::{Place, Queue, Scheduler};
+pub use worker::run_now;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::core::{Core, Limits, Next, Priority, QueueId};
-use super::job::{Job, Reply, Target};
+use super::job::{Job, Reply, Target, rejoin};
 use super::worker;
 use crate::engine::BatchMode;
 use crate::error::InferError;
@@ -279,25 +279,6 @@ impl Drop for Queue {
         let left = self.shared.lock().core.close(self.id);
         left.into_iter().for_each(Job::bury);
     }
-}
-
-fn rejoin(mut parts: Vec<Reply>) -> Result<Reply, InferError> {
-    if parts.len() == 1
-        && let Some(only) = parts.pop()
-    {
-        return Ok(only);
-    }
-    let outputs = parts.first().map_or(0, |p| p.outputs.len());
-    let outputs = (0..outputs)
-        .map(|i| {
-            let rows: Vec<_> = parts.iter().map(|p| p.outputs[i].clone()).collect();
-            Tensor::concat_rows(&rows).ok_or_else(|| {
-                InferError::Internal(format!("output {i} changed its shape between batches"))
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    let queued = parts.iter().map(|p| p.queued).max().unwrap_or_default();
-    Ok(Reply { outputs, queued, compute: parts.iter().map(|p| p.compute).sum() })
 }
 
 #[cfg(test)]

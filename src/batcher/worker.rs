@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::job::{Job, Reply, Target};
+use super::job::{Job, Reply, Target, rejoin};
 use super::scheduler::Shared;
 use crate::engine::{self, Batch, BatchMode, EngineError};
 use crate::error::InferError;
@@ -52,6 +52,27 @@ fn run_once(target: &Target, jobs: &[Job]) -> Result<(Vec<Tensor>, Duration), En
     Ok((outputs, took))
 }
 
+/// Computes rows on the thread that calls, past all queues: for shadows, which have a thread of their own.
+/// They must already be bound to the signature.
+pub fn run_now(target: &Target, max_batch: usize, inputs: &[Tensor]) -> Result<Reply, InferError> {
+    let rows = inputs.first().map_or(1, Tensor::rows);
+    let step = target.split_at(max_batch).min(rows.max(1));
+    let mut parts = Vec::new();
+    for start in (0..rows).step_by(step) {
+        let range = start..rows.min(start + step);
+        let slice =
+            |t: &Tensor| if range.len() == rows { t.clone() } else { t.slice_rows(range.clone()) };
+        let inputs: Vec<_> = inputs.iter().map(slice).collect();
+        let batch = Batch::of(&inputs);
+        let start = Instant::now();
+        let outputs = engine::run(target.engine, target.model.as_ref(), &batch)
+            .and_then(|outputs| check_rows(target, &outputs, batch.rows).map(|()| outputs))
+            .map_err(|source| target.failed(source))?;
+        parts.push(Reply { outputs, queued: Duration::ZERO, compute: start.elapsed() });
+    }
+    rejoin(parts)
+}
+
 /// An output with other rows than came in can't be given back by rows.
 fn check_rows(target: &Target, outputs: &[Tensor], rows: usize) -> Result<(), EngineError> {
     if target.model.signature().batch_mode == BatchMode::Whole {
@@ -81,6 +102,6 @@ fn scatter(target: &Target, jobs: Vec<Job>, outputs: &[Tensor], start: Instant, 
 
 fn fail(target: &Target, job: Job, source: EngineError) {
     tracing::warn!(model = %target.name, version = target.version, error = %source, "a run failed");
-    let (model, version) = (target.name.to_string(), target.version);
-    job.answer(Err(InferError::Engine { model, version, source }));
+    let error = target.failed(source);
+    job.answer(Err(error));
 }

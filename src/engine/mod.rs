@@ -4,6 +4,8 @@
 //! An engine is added by implementing the two traits and listing it in [`all`].
 
 mod batch;
+#[cfg(feature = "faults")]
+mod faults;
 mod signature;
 mod tract;
 
@@ -83,7 +85,11 @@ pub enum EngineError {
 
 /// Every engine of this build, the default one first.
 pub fn all() -> Vec<Arc<dyn Engine>> {
-    vec![Arc::new(tract::Tract)]
+    vec![
+        Arc::new(tract::Tract),
+        #[cfg(feature = "faults")]
+        Arc::new(faults::Faults),
+    ]
 }
 
 /// The engine called `name`; `auto` is the default one.

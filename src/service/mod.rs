@@ -2,20 +2,30 @@
 //!
 //! Protocols translate into [`Request`] and out of [`Response`], and know nothing below.
 
+mod background;
+mod classes;
 mod decode_pool;
+mod observe;
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+pub use background::Background;
+pub use classes::{Classes, top_classes};
 pub use decode_pool::DecodePool;
 
-use crate::batcher::{Place, Priority};
+use crate::batcher::{Place, Priority, Reply};
 use crate::error::InferError;
 use crate::input::InputValue;
-use crate::router::{ModelSpec, Router, ServedVersion};
+use crate::observe::prediction_log::PredictionLog;
+use crate::prediction_id::{MAX_CLASSES, PredictionId};
+use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion, Why};
 use crate::telemetry::trace::{RequestTrace, Stage};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
+use background::Copy;
+use observe::{Answered, Seen};
 
 /// Bytes of a body from which parsing it takes longer than a thread switch by far.
 const LONG_WORK: usize = 64 << 10;
@@ -25,6 +35,7 @@ pub struct InferenceService {
     /// What is served.
     pub router: Arc<Router>,
     pool: DecodePool,
+    background: Arc<Background>,
     default_timeout: Duration,
 }
 
@@ -34,8 +45,36 @@ pub struct Routed {
     pub version: Arc<ServedVersion>,
     /// Where its time goes, if that is told to somebody.
     pub trace: Option<RequestTrace>,
+    /// What its answer will be known by.
+    pub ticket: Arc<Ticket>,
+    why: Why,
+    copies: smallvec::SmallVec<[Arc<ServedVersion>; 2]>,
+    /// What the copies are of, once it is computed.
+    copied: OnceLock<(Vec<(String, InputValue)>, Vec<Tensor>)>,
+    /// What is kept of it, once it is computed.
+    seen: OnceLock<Box<Seen>>,
+    background: Arc<Background>,
     started: Instant,
     finished: bool,
+}
+
+/// What an answer is known by afterwards: feedback names it.
+pub struct Ticket {
+    unique: uuid::Uuid,
+    version: Arc<ServedVersion>,
+    classes: OnceLock<Classes>,
+}
+
+impl Ticket {
+    /// The text of it.
+    pub fn id(&self) -> String {
+        let info = &self.version.info;
+        let classes = self.classes.get().filter(|c| c.len() <= MAX_CLASSES).cloned();
+        let id = |classes| PredictionId::new(self.unique, &info.model, info.version, classes);
+        // A name too long for an id has none to show; nothing can be fed back then.
+        let id = id(classes.unwrap_or_default()).or_else(|_| id(Classes::new()));
+        id.map(|id| id.to_string()).unwrap_or_default()
+    }
 }
 
 /// A decoded request.
@@ -58,15 +97,36 @@ pub struct Response {
 
 impl InferenceService {
     /// A service over `router`.
-    pub fn new(router: Arc<Router>, pool: DecodePool, default_timeout: Duration) -> Self {
-        InferenceService { router, pool, default_timeout }
+    pub fn new(
+        router: Arc<Router>,
+        pool: DecodePool,
+        background: Background,
+        default_timeout: Duration,
+    ) -> Self {
+        InferenceService { router, pool, background: Arc::new(background), default_timeout }
     }
 
     /// Picks the version that answers.
-    pub fn route(&self, spec: &ModelSpec) -> Result<Routed, InferError> {
-        let version = self.router.route(spec, random_point())?;
+    pub fn route(&self, spec: &ModelSpec, request: &dyn Asked) -> Result<Routed, InferError> {
+        let Route { version, why, shadows: copies } = self.router.route(spec, request)?;
         version.queue.target().metrics.started();
-        Ok(Routed { version, trace: None, started: Instant::now(), finished: false })
+        let ticket = Ticket {
+            unique: uuid::Uuid::now_v7(),
+            version: version.clone(),
+            classes: OnceLock::new(),
+        };
+        Ok(Routed {
+            version,
+            trace: None,
+            ticket: Arc::new(ticket),
+            why,
+            copies,
+            copied: OnceLock::new(),
+            seen: OnceLock::new(),
+            background: self.background.clone(),
+            started: Instant::now(),
+            finished: false,
+        })
     }
 
     /// What a request gets that does not say how long it may take.
@@ -103,6 +163,10 @@ impl InferenceService {
             // What it asked for stood in its body, or decoding that took all the time.
             return Err(routed.late(deadline));
         }
+        let log = self.background.log();
+        let wants_inputs = log.is_some_and(PredictionLog::wants_inputs);
+        let copies = !routed.copies.is_empty();
+        let given = (copies || wants_inputs).then(|| request.inputs.clone());
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
         let mut preprocess = Duration::ZERO;
         for (name, value) in request.inputs {
@@ -123,6 +187,7 @@ impl InferenceService {
         if inputs.iter().any(|t| t.rows() == 0) && !inputs.iter().all(|t| t.shape().is_empty()) {
             return Err(version.invalid("the request has no rows".to_owned()));
         }
+        let kept = (log.is_some() || version.drift.is_some()).then(|| inputs.clone());
         let reply = version.queue.infer(place, inputs, deadline, request.priority).await?;
         let stats = &version.queue.target().metrics.stats;
         stats.served(reply.queued, preprocess, reply.compute);
@@ -130,6 +195,33 @@ impl InferenceService {
             let computing = Instant::now() - reply.compute;
             trace.at(Stage::Queue, computing - reply.queued, reply.queued);
             trace.at(Stage::Compute, computing, reply.compute);
+        }
+        if version.classes_in_ids
+            && let Some(classes) = top_classes(version, &reply.outputs)
+        {
+            drop(routed.ticket.classes.set(classes));
+        }
+        let logged = log.is_some_and(|log| log.wants(&routed.ticket.id()));
+        if let Some(bound) = kept {
+            let inputs = given.clone().filter(|_| wants_inputs && logged).unwrap_or_default();
+            let (version, outputs) = (version.clone(), reply.outputs.clone());
+            let Reply { queued, compute, .. } = reply;
+            let drift = version.drift.is_some();
+            let seen = Seen {
+                version,
+                inputs,
+                bound,
+                outputs,
+                queued,
+                preprocess,
+                compute,
+                drift,
+                logged,
+            };
+            drop(routed.seen.set(Box::new(seen)));
+        }
+        if let Some(inputs) = given.filter(|_| copies) {
+            drop(routed.copied.set((inputs, reply.outputs.clone())));
         }
         Ok(Response { outputs: reply.outputs, placements })
     }
@@ -181,9 +273,36 @@ impl Routed {
         self.record(status);
     }
 
+    /// Hands the copies on, now that the answer is on its way.
+    fn copy(&mut self) {
+        let Some((inputs, outputs)) = self.copied.take() else { return };
+        for version in self.copies.drain(..) {
+            let (inputs, outputs) = (inputs.clone(), outputs.clone());
+            self.background.copy(Copy { version, by: self.version.clone(), inputs, outputs });
+        }
+    }
+
+    fn keep(&mut self, status: u16, total: Duration) {
+        let Some(seen) = self.seen.take() else { return };
+        let logged = seen.logged;
+        let answered = Answered { seen: *seen, id: self.ticket.id(), status, total };
+        if !self.background.keep(answered)
+            && logged
+            && let Some(log) = self.background.log()
+        {
+            log.counters().dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn record(&mut self, status: u16) {
         if !std::mem::replace(&mut self.finished, true) {
-            self.version.queue.target().metrics.finished(status, self.started.elapsed());
+            let (metrics, took) = (&self.version.queue.target().metrics, self.started.elapsed());
+            metrics.finished(status, took);
+            if self.why == Why::Arm {
+                metrics.arm.answered(status, took);
+            }
+            self.copy();
+            self.keep(status, took);
             if let Some(trace) = self.trace.take() {
                 trace.finish(&self.version.info.model, self.version.info.version, status);
             }
@@ -196,15 +315,4 @@ impl Drop for Routed {
         // Dropped without an answer: the caller hung up. 499 is what TensorFlow Serving calls it.
         self.record(499);
     }
-}
-
-/// Uniform over all of `u64`, without a lock: a keyed hash of a counter, one a thread.
-fn random_point() -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    thread_local! {
-        static SEED: RandomState = RandomState::new();
-        static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-    }
-    let count = COUNT.with(|c| c.replace(c.get().wrapping_add(1)));
-    SEED.with(|seed| seed.hash_one(count))
 }
