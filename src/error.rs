@@ -33,6 +33,8 @@ pub enum Code {
     Unavailable,
     /// The change asked for contradicts what is there.
     FailedPrecondition,
+    /// Somebody else changed the same thing first.
+    Aborted,
     /// Known, and left out.
     Unimplemented,
     /// The server's own fault.
@@ -47,6 +49,7 @@ impl Code {
             Code::TooLarge => 413,
             Code::UnsupportedMedia => 415,
             Code::NotFound => 404,
+            Code::Aborted => 409,
             Code::Unauthenticated => 401,
             Code::PermissionDenied => 403,
             Code::ResourceExhausted => 429,
@@ -68,6 +71,7 @@ impl Code {
             Code::PermissionDenied => 7,
             Code::TooLarge | Code::ResourceExhausted => 8,
             Code::FailedPrecondition => 9,
+            Code::Aborted => 10,
             Code::Unimplemented => 12,
             Code::Internal => 13,
             Code::Unavailable => 14,
@@ -101,6 +105,9 @@ pub enum InferError {
         /// Where it would be.
         directory: String,
     },
+    /// No rollout of the model is known.
+    #[error("model {0} has no rollout, nor had one that is still in its history")]
+    NoRollout(String),
     /// The model gives no version this label.
     #[error("Unrecognized servable version label: {label} of model {model}")]
     UnknownLabel {
@@ -178,6 +185,12 @@ pub enum InferError {
     /// The change contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// Somebody else was faster.
+    #[error("{0}")]
+    Raced(String),
+    /// What keeps or counts traffic can't be reached; nothing was changed.
+    #[error("{0}")]
+    Store(String),
     /// No key came, or one that is not known.
     #[error("{0}")]
     Unauthenticated(String),
@@ -209,6 +222,7 @@ impl InferError {
         match self {
             InferError::UnknownModel(_)
             | InferError::UnknownVersion { .. }
+            | InferError::NoRollout(_)
             | InferError::NoSuchModel { .. } => Code::NotFound,
             InferError::UnknownLabel { .. } | InferError::Invalid(_) => Code::InvalidArgument,
             InferError::TooLarge { .. } => Code::TooLarge,
@@ -218,9 +232,11 @@ impl InferError {
             | InferError::DecodersBusy(_)
             | InferError::BodiesFull
             | InferError::CommandsFull(_)
+            | InferError::Store(_)
             | InferError::ShuttingDown => Code::Unavailable,
             InferError::DeadlineExceeded { .. } | InferError::Late(_) => Code::DeadlineExceeded,
             InferError::Conflict(_) => Code::FailedPrecondition,
+            InferError::Raced(_) => Code::Aborted,
             InferError::Unauthenticated(_) => Code::Unauthenticated,
             InferError::PermissionDenied(_) => Code::PermissionDenied,
             InferError::RateLimited { .. } => Code::ResourceExhausted,

@@ -12,6 +12,7 @@ mod openapi;
 mod repository;
 mod serving;
 mod settings;
+mod store;
 mod support;
 mod swapped;
 mod tensorflow;

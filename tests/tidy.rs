@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms from the lowest up. A room may use those before it in the list.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 17] = [
     "tensor",
     "input",
+    "stats",
+    "prediction_id",
     "telemetry",
+    "observe",
     "engine",
     "onnx",
     "error",

@@ -50,12 +50,6 @@ impl Bound {
             false => Some(bind(&config.grpc_addr, "--grpc-addr").await?),
         };
         let admin = bind(&config.admin_addr, "--admin-addr").await?;
-        if let Address::Tcp(address) = &config.admin_addr
-            && !address.ip().is_loopback()
-            && config.keys_file.path().is_none()
-        {
-            tracing::warn!(%address, "the admin API is open to the network: give --keys-file");
-        }
         let address = |socket: &Socket| socket.address().map_err(other);
         let addresses = Addresses {
             rest: address(&rest)?,
@@ -81,6 +75,8 @@ impl Bound {
         let rest = http::rest(shared.clone());
         let keys = AccessLayer::new(shared.rules.clone(), Right::Predict);
         let grpc = grpc::router(shared.clone()).layer(keys);
+        // Who is on this machine needs no TLS to be told from others.
+        let admin_tls = self.tls.clone().filter(|_| config.is_admin_open());
         let serving = match self.grpc {
             Some(socket) => vec![
                 serve(self.rest, self.tls.clone(), rest, stopped.clone()),
@@ -88,7 +84,7 @@ impl Bound {
             ],
             None => vec![serve(self.rest, self.tls, http::single_port(rest, grpc), stopped)],
         };
-        let admin = serve(self.admin, None, http::admin(shared.clone()), admin_stopped);
+        let admin = serve(self.admin, admin_tls, http::admin(shared.clone()), admin_stopped);
         Doors { stop_serving, stop_admin, serving, admin }
     }
 }
@@ -123,7 +119,7 @@ fn life(config: &ServeConfig) -> Life {
     }
 }
 
-/// For REST and gRPC. The admin API speaks none: its place is the loopback address.
+/// For REST and gRPC, and for the admin API where others than this machine reach it.
 fn tls_settings(config: &ServeConfig) -> Option<TlsSettings> {
     let clients = config.tls_client_ca.path().map(|ca| (ca.to_owned(), config.tls_client_auth));
     Some(TlsSettings {

@@ -1,5 +1,6 @@
 //! The composition root: plans threads, binds sockets, wires the rooms, and takes them down.
 
+mod delivery;
 mod doors;
 mod files;
 mod plan;
@@ -16,18 +17,22 @@ pub use plan::ThreadPlan;
 use crate::batcher::{Limits, Scheduler};
 use crate::config::{Address, ServeConfig};
 use crate::control::Publisher;
+use crate::observe::prediction_log::{self, LogError, PredictionLog};
 use crate::protocol::Bodies;
 use crate::protocol::access::{Access, Rules};
 use crate::protocol::http::Shared;
 use crate::repository::{Reconciler, ReconcilerSettings};
 use crate::router::Router;
-use crate::service::{DecodePool, InferenceService};
+use crate::service::{Background, DecodePool, InferenceService};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 use crate::vision::ImageLimits;
 
 /// Pictures that may wait for a decoder, for each thread that decodes.
 const DECODE_QUEUE: usize = 64;
+
+/// Predictions that may wait to be logged.
+const PREDICTION_QUEUE: usize = 1024;
 
 /// Why the server could not start.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +98,7 @@ impl App {
         let scheduler = Arc::new(scheduler);
         let router = Arc::new(Router::new());
         let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
+        let control = delivery::open(config, &publisher, &metrics).await?;
         let reconciler = Reconciler::start(
             settings(config, &plan),
             scheduler.clone(),
@@ -100,20 +106,27 @@ impl App {
             metrics.clone(),
         )
         .map_err(other)?;
+        let waker = reconciler.waker();
+        publisher.on_change(move || waker.wake());
         let limits =
             ImageLimits { max_pixels: config.max_image_pixels, max_bytes: config.max_body_bytes };
+        delivery::start(&control, &metrics, limits);
+        let log = prediction_log(config).map_err(other)?;
+        let background = Background::start(limits, log).map_err(other)?;
         let pool = DecodePool::new(plan.decode, plan.decode * DECODE_QUEUE, limits);
         let timeout = Duration::from_millis(config.request_timeout_ms);
         let (stop_serving, draining) = watch::channel(false);
         let protect_metrics = config.protect_metrics;
         let rules = Rules { access, protect_metrics, metrics: metrics.clone() };
         let shared = Arc::new(Shared {
-            service: InferenceService::new(router, pool.map_err(other)?, timeout),
-            publisher,
+            service: InferenceService::new(router, pool.map_err(other)?, background, timeout),
+            control,
+            replica: replica(),
+            started: std::time::Instant::now(),
             tracing: tracing(config).map_err(StartError::Other)?,
             metrics,
             loaded: reconciler.ready(),
-            commands: reconciler.commands(),
+            repository: reconciler.commands(),
             allow_control: config.allow_control,
             stopping: false.into(),
             drain: draining,
@@ -175,12 +188,32 @@ fn tracing(config: &ServeConfig) -> Result<Option<Tracing>, String> {
     }
 }
 
+fn prediction_log(config: &ServeConfig) -> Result<Option<PredictionLog>, LogError> {
+    let Some(dir) = config.prediction_log.path() else { return Ok(None) };
+    let settings = prediction_log::Settings {
+        dir: dir.to_owned(),
+        sample: config.prediction_log_sample,
+        max_bytes: config.prediction_log_bytes,
+        max_files: config.prediction_log_files,
+        inputs: config.prediction_log_inputs,
+        queue: PREDICTION_QUEUE,
+    };
+    PredictionLog::start(settings).map(Some)
+}
+
+/// What tells this replica from others.
+fn replica() -> String {
+    let host = rustix::system::uname();
+    format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
+}
+
 fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
     ReconcilerSettings {
         root: config.models.clone(),
         poll: Duration::from_millis(config.poll_ms),
         settle: Duration::from_millis(config.settle_ms),
         intra_op: plan.intra_op,
+        warm_bytes: config.warm_bytes,
         limits: Limits {
             max_batch: config.max_batch,
             max_queue_delay: Duration::from_secs_f64(config.max_queue_delay_ms / 1e3),

@@ -7,9 +7,11 @@
 mod address;
 mod layers;
 mod serve;
+mod store;
 mod toml_error;
 
 pub use address::{Address, ClientAuth, OptionalFile};
 pub use layers::{ConfigError, Source, parse_serve};
 pub use serve::ServeConfig;
+pub use store::TrafficStore;
 pub use toml_error::{nearest, toml_error};

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Address, ClientAuth, OptionalFile};
+use super::{Address, ClientAuth, OptionalFile, TrafficStore};
 use crate::telemetry::logs::LogFormat;
 
 /// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
@@ -33,7 +33,61 @@ pub struct ServeConfig {
     #[arg(long, env = "OCELLI_ADMIN_ADDR", default_value = "127.0.0.1:8502", value_name = "ADDR")]
     pub admin_addr: Address,
 
-    /// PEM file of the server's certificate and its chain; REST and gRPC then speak TLS over TCP
+    /// Where traffic is kept: file (in the model directory), file:DIR, memory, or
+    /// kubernetes:[NAMESPACE/]CONFIGMAP, which replicas share
+    #[arg(long, env = "OCELLI_TRAFFIC_STORE", default_value = "file", value_name = "STORE")]
+    pub traffic_store: TrafficStore,
+
+    /// URL of a Prometheus that scrapes all replicas: rollouts and experiments then go by all of them
+    #[arg(long, env = "OCELLI_PROMETHEUS_URL", default_value = "", value_name = "URL")]
+    pub prometheus_url: String,
+
+    /// JSON lines file of every change of traffic, appended to
+    #[arg(
+        long,
+        env = "OCELLI_AUDIT_LOG",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub audit_log: OptionalFile,
+
+    /// Directory of a log of predictions as JSON lines; empty: none is kept. One process a directory
+    #[arg(
+        long,
+        env = "OCELLI_PREDICTION_LOG",
+        default_value = "",
+        hide_default_value = true,
+        value_name = "DIR"
+    )]
+    pub prediction_log: OptionalFile,
+
+    /// Share of the predictions that are logged, from 0 to 1
+    #[arg(long, env = "OCELLI_PREDICTION_LOG_SAMPLE", default_value_t = 0.01, value_name = "SHARE",
+          value_parser = share)]
+    pub prediction_log_sample: f64,
+
+    /// Bytes of a file of the prediction log; then the next one is begun
+    #[arg(long, env = "OCELLI_PREDICTION_LOG_BYTES", default_value_t = 64 << 20,
+          value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub prediction_log_bytes: u64,
+
+    /// Files of the prediction log that are kept
+    #[arg(long, env = "OCELLI_PREDICTION_LOG_FILES", default_value_t = 16, value_name = "N",
+          value_parser = at_least_one)]
+    pub prediction_log_files: usize,
+
+    /// Whether what was sent is logged too
+    #[arg(long, env = "OCELLI_PREDICTION_LOG_INPUTS", default_value_t = false, value_name = "BOOL",
+          action = clap::ArgAction::Set)]
+    pub prediction_log_inputs: bool,
+
+    /// Bytes of model files, for each model, that are kept loaded only to be rolled back to
+    #[arg(long, env = "OCELLI_WARM_BYTES", default_value_t = 4 << 30, value_name = "BYTES")]
+    pub warm_bytes: u64,
+
+    /// PEM file of the server's certificate and its chain; REST and gRPC then speak TLS over TCP, and
+    /// the admin API where it is not on the loopback address
     #[arg(
         long,
         env = "OCELLI_TLS_CERT",
@@ -201,6 +255,11 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
+    /// Whether others than this machine reach the admin API.
+    pub fn is_admin_open(&self) -> bool {
+        matches!(&self.admin_addr, Address::Tcp(address) if !address.ip().is_loopback())
+    }
+
     /// What is wrong with the settings together, and what to do.
     pub(super) fn contradiction(&self) -> Option<&'static str> {
         let [cert, key, ca, keys] =
@@ -220,6 +279,12 @@ impl ServeConfig {
                 "--tls-client-ca is given and clients are not asked: set --tls-client-auth to \
                  optional or required",
             ),
+            () if self.is_admin_open() && !keys && self.tls_client_auth != ClientAuth::Required => {
+                Some(
+                    "--admin-addr is open to the network: give --keys-file, or TLS with \
+                     --tls-client-auth required",
+                )
+            }
             () if self.protect_metrics && !keys => {
                 Some("--protect-metrics needs keys: name their file with --keys-file")
             }

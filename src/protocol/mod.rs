@@ -2,6 +2,7 @@
 //! answers back, and does nothing else. Only the app calls in here.
 
 pub mod access;
+pub mod admin;
 mod body;
 mod files;
 pub mod grpc;

@@ -18,5 +18,5 @@ mod versions;
 mod waiting;
 
 pub use commands::{Commands, ModelConfig};
-pub use reconciler::{Reconciler, ReconcilerSettings};
+pub use reconciler::{Reconciler, ReconcilerSettings, Waker};
 pub use spec::VersionPolicy;

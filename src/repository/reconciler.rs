@@ -26,8 +26,21 @@ pub struct ReconcilerSettings {
     pub settle: Duration,
     /// Threads an engine may use within one run.
     pub intra_op: usize,
+    /// Bytes of a model's files that are kept loaded only to be gone back to.
+    pub warm_bytes: u64,
     /// Limits where `model.toml` is silent.
     pub limits: Limits,
+}
+
+/// Has the loop look again.
+pub struct Waker(mpsc::Sender<Wake>);
+
+impl Waker {
+    /// Soon.
+    pub fn wake(&self) {
+        // A loop that has ended has nothing left to hear.
+        drop(self.0.send(Wake::Changed));
+    }
 }
 
 /// The running loop.
@@ -67,6 +80,11 @@ impl Reconciler {
     /// Whether what was in the repository at the start is loaded, or has failed to.
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.clone()
+    }
+
+    /// What has the loop look again.
+    pub fn waker(&self) -> Waker {
+        Waker(self.wake.clone())
     }
 
     /// What asks the loop to load and unload.

@@ -1,6 +1,7 @@
 //! The control loop itself: round after round, makes what is loaded what should be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use super::ReconcilerSettings;
 use super::commands::Wake;
 use super::orders::Orders;
 use super::plan::{self, Action};
-use super::scan::{self, Fingerprint};
+use super::scan::{self, Fingerprint, MODEL_FILE};
 use super::spec::ModelSpecFile;
 use super::versions::ModelLoop;
 use super::waiting::Waiting;
@@ -187,9 +188,10 @@ impl Loop {
         };
         let mut versions = spec.versions.select(on_disk);
         let keep = spec.keep_warm.unwrap_or(KEEP_WARM);
-        let mut also = self.publisher.retained(name, keep);
+        let mut also = self.publisher.needed(name);
         also.extend(spec.labels.values());
         versions.extend(also.intersection(on_disk));
+        self.keep_warm(&dir, &self.publisher.retained(name, keep), on_disk, &mut versions);
         let wanted: BTreeMap<u64, Fingerprint> = versions
             .iter()
             .filter_map(|v| Some((*v, Fingerprint::read(&dir, &dir.join(v.to_string())).ok()?)))
@@ -212,6 +214,28 @@ impl Loop {
             }
         }
         Some(action)
+    }
+
+    /// Adds what is kept only to be gone back to, the likeliest first, as long as its files are within
+    /// the budget.
+    fn keep_warm(
+        &self,
+        dir: &Path,
+        likely: &[u64],
+        on_disk: &BTreeSet<u64>,
+        versions: &mut BTreeSet<u64>,
+    ) {
+        let mut left = self.settings.warm_bytes;
+        for version in likely.iter().filter(|v| on_disk.contains(v)) {
+            if versions.contains(version) {
+                continue;
+            }
+            let file = dir.join(version.to_string()).join(MODEL_FILE);
+            let size = std::fs::metadata(file).map_or(0, |m| m.len());
+            let Some(rest) = left.checked_sub(size) else { return };
+            left = rest;
+            versions.insert(*version);
+        }
     }
 
     fn unload_all(&mut self) {

@@ -27,6 +27,10 @@ pub struct ModelSpecFile {
     pub labels: BTreeMap<String, u64>,
     /// Weights by version; without it, all goes to the latest available.
     pub traffic: BTreeMap<String, u32>,
+    /// What feedback needs.
+    pub feedback: FeedbackSpec,
+    /// Whether inputs and predicted classes are compared with what they used to be.
+    pub drift: Option<DriftSpec>,
     /// What turns images into the model's input.
     pub input: Option<InputSpec>,
     /// What turns the model's outputs into answers.
@@ -45,6 +49,30 @@ pub struct Batching {
     pub max_queue_rows: Option<usize>,
     /// Batches that may run at once.
     pub instances: Option<usize>,
+}
+
+/// `[drift]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftSpec {
+    /// Samples that the reference is learnt from, where there is no `drift.json`.
+    pub reference: usize,
+    /// The last samples, which are compared with it.
+    pub window: usize,
+}
+
+impl Default for DriftSpec {
+    fn default() -> DriftSpec {
+        DriftSpec { reference: 1000, window: 1000 }
+    }
+}
+
+/// `[feedback]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FeedbackSpec {
+    /// Whether the ids of answers carry the predicted classes, so that feedback may give labels.
+    pub class: bool,
 }
 
 /// `[versions]`: one of `latest = N`, `all = true`, `specific = [..]`.
@@ -159,7 +187,9 @@ impl ModelSpecFile {
             _ => Err(format!("[traffic] {version}: versions are positive integers")),
         });
         let weights: BTreeMap<u64, u32> = weights.collect::<Result<_, String>>()?;
-        crate::router::Split::new(&weights).map_err(|e| format!("[traffic]: {e}"))?;
+        if weights.values().all(|w| *w == 0) {
+            return Err("[traffic] needs at least one version with a weight above 0".to_owned());
+        }
         Ok(Traffic::Weighted(weights))
     }
 

@@ -1,6 +1,7 @@
 //! The hands of the loop: versions and models into service, out of it, and what is told of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
@@ -13,6 +14,7 @@ use super::waiting::ANY_ROUND;
 use crate::batcher::{Limits, Target};
 use crate::control::{Loaded, Traffic};
 use crate::error::InferError;
+use crate::observe::drift::{self, Monitor, Reference};
 use crate::router::{ServedVersion, VersionInfo, VersionState, VersionStatus};
 use crate::vision::Answerer;
 
@@ -155,6 +157,10 @@ impl Loop {
             queue: self.scheduler.open(target, limits),
             image: loaded.image,
             answerer: loaded.answerer,
+            drift: monitor(&self.settings.root.join(name).join(version.to_string()), &loaded.spec),
+            classes_in_ids: loaded.spec.feedback.class,
+            golden: Some(self.settings.root.join(name).join(version.to_string()).join("golden"))
+                .filter(|dir| dir.is_dir()),
         })
     }
 
@@ -282,4 +288,18 @@ impl Loop {
 fn at_start(versions: &BTreeSet<u64>) -> BTreeMap<u64, VersionStatus> {
     let start = VersionStatus { state: VersionState::Start, error: None };
     versions.iter().map(|v| (*v, start.clone())).collect()
+}
+
+/// Follows the inputs of a version, compared with the `drift.json` beside it or with its first ones.
+fn monitor(dir: &Path, spec: &ModelSpecFile) -> Option<Monitor> {
+    let drift = spec.drift.as_ref()?;
+    let path = dir.join("drift.json");
+    let reference = std::fs::read(&path).ok().and_then(|text| {
+        let reference = Reference::from_json(&text);
+        reference
+            .map_err(|e| tracing::error!(path = %path.display(), error = %e, "no reference"))
+            .ok()
+    });
+    let settings = drift::Settings { reference: drift.reference, window: drift.window };
+    Some(Monitor::new(settings, reference))
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::delivery::{ArmTally, DeliveryMetrics};
 use super::stats::VersionStats;
 use prometheus::{
     Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -40,6 +41,8 @@ pub struct Metrics {
     pub revision: IntGauge,
     /// Failed loads, by model.
     pub load_failures: IntCounterVec,
+    /// Traffic, arms, shadows, feedback.
+    pub delivery: DeliveryMetrics,
     users: Mutex<HashMap<(String, String), usize>>,
 }
 
@@ -47,6 +50,8 @@ pub struct Metrics {
 pub struct VersionMetrics {
     /// Sums of the same moments.
     pub stats: VersionStats,
+    /// What it did as an arm of the traffic.
+    pub arm: ArmTally,
     metrics: Arc<Metrics>,
     labels: [String; 2],
     request: Histogram,
@@ -161,6 +166,7 @@ impl Metrics {
                 "Versions that failed to load.",
                 &["model"],
             )?,
+            delivery: DeliveryMetrics::register(&registry)?,
             registry,
             enabled,
             users: Mutex::default(),
@@ -194,6 +200,7 @@ impl Metrics {
         let ok = self.requests.with_label_values(&[l[0], l[1], "200"]);
         VersionMetrics {
             stats: VersionStats::default(),
+            arm: self.delivery.arm(l[0], l[1]),
             metrics: self.clone(),
             request,
             preprocess,
@@ -302,5 +309,6 @@ impl Drop for VersionMetrics {
         self.metrics.histograms.iter().for_each(|h| drop(h.remove_label_values(&l)));
         self.metrics.counters.iter().for_each(|c| drop(c.remove_label_values(&l)));
         self.metrics.gauges.iter().for_each(|g| drop(g.remove_label_values(&l)));
+        self.metrics.delivery.forget(&l);
     }
 }

@@ -91,6 +91,35 @@ impl Tensor {
         Tensor::new(DType::F32, shape, data.freeze())
     }
 
+    /// A tensor of any numeric type from values, rounded to it: for what people write. Byte strings have
+    /// no numbers, and come out as too short.
+    pub fn from_f64s(
+        dtype: DType,
+        shape: Vec<usize>,
+        values: &[f64],
+    ) -> Result<Tensor, TensorError> {
+        let mut data = BytesMut::with_capacity(values.len() * 8);
+        for v in values.iter().copied() {
+            match dtype {
+                DType::F64 => data.put_f64_le(v),
+                DType::F32 => data.put_f32_le(v as f32),
+                DType::F16 => data.put_slice(&half::f16::from_f64(v).to_le_bytes()),
+                DType::BF16 => data.put_slice(&half::bf16::from_f64(v).to_le_bytes()),
+                DType::I8 => data.put_i8(v as i8),
+                DType::I16 => data.put_i16_le(v as i16),
+                DType::I32 => data.put_i32_le(v as i32),
+                DType::I64 => data.put_i64_le(v as i64),
+                DType::U8 => data.put_u8(v as u8),
+                DType::U16 => data.put_u16_le(v as u16),
+                DType::U32 => data.put_u32_le(v as u32),
+                DType::U64 => data.put_u64_le(v as u64),
+                DType::Bool => data.put_u8(u8::from(v != 0.0)),
+                DType::Bytes => {}
+            }
+        }
+        Tensor::new(dtype, shape, data.freeze())
+    }
+
     /// A tensor of zeros (of empty strings, for byte strings).
     pub fn zeros(dtype: DType, shape: Vec<usize>) -> Result<Tensor, TensorError> {
         let size = dtype.size().unwrap_or(4);

@@ -67,6 +67,11 @@ impl Classifier {
         label(&self.labels, class)
     }
 
+    /// The class that has a name.
+    pub fn index(&self, name: &str) -> Option<usize> {
+        self.labels.as_ref()?.iter().position(|label| &**label == name)
+    }
+
     /// The best `top_k` classes of one row, best first, of equals the first. A score that is not a
     /// number is worse than any.
     pub fn rank(

@@ -1,5 +1,6 @@
 //! A server of the built binary on ports of its own, killed with its test.
 
+pub mod kubernetes;
 pub mod onnx;
 pub mod rig;
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ocelli::batcher::{Limits, Priority, Scheduler};
-use ocelli::control::Publisher;
+use ocelli::control::events::Events;
+use ocelli::control::store::MemoryStore;
+use ocelli::control::{By, Document, Edit, Operator, Publisher};
 use ocelli::error::InferError;
 use ocelli::repository::{Commands, Reconciler, ReconcilerSettings};
-use ocelli::router::{ModelSpec, Router, Selector, ServedVersion};
+use ocelli::router::{Asked, Attribute, ModelSpec, Router, Selector, ServedVersion};
 use ocelli::telemetry::metrics::Metrics;
 use ocelli::tensor::Tensor;
 use tokio::runtime::Runtime;
@@ -18,7 +20,7 @@ use tokio::runtime::Runtime;
 pub struct Rig {
     pub dir: tempfile::TempDir,
     pub router: Arc<Router>,
-    pub publisher: Arc<Publisher>,
+    pub operator: Operator,
     pub reconciler: Reconciler,
     pub commands: Commands,
     pub metrics: Arc<Metrics>,
@@ -44,14 +46,18 @@ impl Rig {
         };
         let poll = Duration::from_millis(100);
         let root = dir.path().to_owned();
-        let settings = ReconcilerSettings { root, poll, settle, intra_op: 1, limits };
-        let (to, metered) = (publisher.clone(), metrics.clone());
+        let settings =
+            ReconcilerSettings { root, poll, settle, intra_op: 1, warm_bytes: u64::MAX, limits };
+        let store = Arc::new(MemoryStore::new());
+        let events = Arc::new(Events::new(None, metrics.clone()).unwrap());
+        let operator = Operator::new(publisher.clone(), store, events);
+        let (to, metered) = (publisher, metrics.clone());
         let reconciler = Reconciler::start(settings, scheduler.clone(), to, metered).unwrap();
         let runtime = Runtime::new().unwrap();
         let mut ready = reconciler.ready();
         runtime.block_on(ready.wait_for(|ready| *ready)).unwrap();
         let commands = reconciler.commands();
-        Rig { dir, router, publisher, reconciler, commands, metrics, runtime, scheduler }
+        Rig { dir, router, operator, reconciler, commands, metrics, runtime, scheduler }
     }
 
     pub fn path(&self) -> &Path {
@@ -79,7 +85,20 @@ impl Rig {
         selector: Selector,
         point: u64,
     ) -> Result<Arc<ServedVersion>, InferError> {
-        self.router.route(&ModelSpec { model: model.to_owned(), selector }, point)
+        let spec = ModelSpec { model: model.to_owned(), selector };
+        self.router.route(&spec, &Point(point)).map(|route| route.version)
+    }
+
+    /// Splits a model's traffic.
+    pub fn set_weights(&self, model: &str, weights: &[(u64, u32)]) -> Document {
+        let weights = Some(weights.iter().copied().collect());
+        let edit = Edit { weights, ..Edit::default() };
+        self.wait(self.operator.edit(model, &edit, &By::default())).unwrap()
+    }
+
+    /// A model's traffic documents.
+    pub fn documents(&self, model: &str) -> Vec<Document> {
+        self.operator.publisher().standing(model).unwrap().history.documents().to_vec()
     }
 
     /// What `version` makes of a 3.
@@ -117,6 +136,19 @@ impl Rig {
             assert!(start.elapsed() < Duration::from_secs(30), "{what} does not come");
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// A request that falls on a point.
+struct Point(u64);
+
+impl Asked for Point {
+    fn value(&self, _: &Attribute) -> Option<std::borrow::Cow<'_, str>> {
+        None
+    }
+
+    fn chance(&self) -> u64 {
+        self.0
     }
 }
 

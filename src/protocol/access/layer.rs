@@ -22,6 +22,8 @@ const API_KEY: &str = "x-api-key";
 
 /// What probes ask, which carry no keys.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// The admin page, which carries no secret: it asks for a key before it can show anything.
+const PAGE: [&str; 4] = ["/", "/app.js", "/style.css", "/favicon.ico"];
 const OPEN_BELOW: [&str; 2] = ["/v2/health/", "/grpc.health.v1.Health/"];
 
 /// What holds at all doors.
@@ -72,6 +74,7 @@ impl AccessLayer {
 
     fn is_open(&self, path: &str) -> bool {
         OPEN.contains(&path)
+            || (self.right == Right::Admin && PAGE.contains(&path))
             || OPEN_BELOW.iter().any(|open| path.starts_with(open))
             || (path == "/metrics" && !self.rules.protect_metrics)
     }

@@ -1,40 +1,18 @@
-//! The admin API: what is loaded, where traffic goes, and going back.
+//! What is loaded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{HttpError, Shared, json};
-use crate::control::{Table, Traffic};
 use crate::engine::TensorSpec;
-use crate::error::InferError;
+use crate::protocol::http::{HttpError, Shared, json};
 use crate::router::{ModelRoutes, ServedVersion, VersionStatus};
-
-/// `PUT …/traffic`: either weights by version, or `"latest": true`.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SetTraffic {
-    /// Weights by version. Only their ratios count.
-    #[serde(default)]
-    #[schema(value_type = BTreeMap<String, u32>)]
-    weights: BTreeMap<u64, u32>,
-    /// Whether all goes to the latest version that is available.
-    #[serde(default)]
-    latest: bool,
-    /// Who asks, for the history.
-    #[serde(default)]
-    author: Option<String>,
-    /// Why, for the history.
-    #[serde(default)]
-    reason: Option<String>,
-}
 
 /// What is loaded.
 #[derive(Serialize, ToSchema)]
@@ -103,28 +81,6 @@ struct Batching {
     instances: usize,
 }
 
-/// Where a model's requests go, and went.
-#[derive(Serialize, ToSchema)]
-pub struct TrafficState {
-    /// The model.
-    model: String,
-    /// Whether it follows the latest version.
-    latest: bool,
-    /// What is in force.
-    current: Option<Table>,
-    /// What was in force, and last what is.
-    history: Vec<Table>,
-}
-
-/// Where a model's requests go.
-#[derive(Serialize, ToSchema)]
-pub struct InForce {
-    /// The model.
-    model: String,
-    /// What is in force.
-    current: Table,
-}
-
 pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Response {
     let snapshot = shared.service.router.snapshot();
     let mut models: Vec<_> = snapshot.models.iter().collect();
@@ -140,51 +96,6 @@ pub(super) async fn model(
     let snapshot = shared.service.router.snapshot();
     let routes = snapshot.model(&name)?;
     Ok(json(StatusCode::OK, &describe(&name, routes)))
-}
-
-pub(super) async fn traffic(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-) -> Result<Response, HttpError> {
-    let (history, latest) = shared.publisher.tables(&name)?;
-    let current = history.last().cloned();
-    Ok(json(StatusCode::OK, &TrafficState { model: name, latest, current, history }))
-}
-
-pub(super) async fn set_traffic(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-    mut body: Body,
-) -> Result<Response, HttpError> {
-    let body = shared.bodies.read(&mut body).await?;
-    let set: SetTraffic = serde_json::from_slice(&body.data.to_bytes()).map_err(|e| {
-        let example = r#"{"weights": {"1": 90, "2": 10}} or {"latest": true}"#;
-        InferError::Invalid(format!("traffic is {example}: {e}"))
-    })?;
-    let traffic = match (set.latest, set.weights.is_empty()) {
-        (true, true) => Traffic::Latest,
-        (false, false) => Traffic::Weighted(set.weights),
-        _ => {
-            let message = "give either `weights` or `latest`".to_owned();
-            return Err(InferError::Invalid(message).into());
-        }
-    };
-    let author = set.author.as_deref().unwrap_or("admin");
-    let reason = set.reason.as_deref().unwrap_or("set by the admin API");
-    let table = shared.publisher.set_traffic(&name, traffic, author, reason)?;
-    Ok(in_force(name, table))
-}
-
-pub(super) async fn roll_back(
-    State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
-) -> Result<Response, HttpError> {
-    let table = shared.publisher.roll_back(&name, "admin")?;
-    Ok(in_force(name, table))
-}
-
-fn in_force(model: String, current: Table) -> Response {
-    json(StatusCode::OK, &InForce { model, current })
 }
 
 fn describe(name: &str, routes: &ModelRoutes) -> ModelState {

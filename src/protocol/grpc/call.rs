@@ -2,7 +2,7 @@
 //! answered one by one.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
@@ -20,10 +20,10 @@ use super::status;
 use crate::batcher::Priority;
 use crate::error::InferError;
 use crate::protocol::body::Share;
-use crate::protocol::http::{Arrival, Shared, deadline_and_priority};
+use crate::protocol::http::{Arrival, PREDICTION_ID, Shared, deadline_and_priority};
 use crate::repository::Commands;
 use crate::router::ModelSpec;
-use crate::service::Routed;
+use crate::service::{Routed, Ticket};
 use crate::telemetry::trace::Stage;
 use crate::tensor::Data;
 
@@ -40,6 +40,7 @@ pub struct Context {
     pub started: Instant,
     /// The time its caller gives (`grpc-timeout`).
     pub timeout: Option<Duration>,
+    ticket: OnceLock<Arc<Ticket>>,
     incoming: Option<Encoding>,
     outgoing: Option<Encoding>,
 }
@@ -49,20 +50,23 @@ impl Context {
         let incoming = Encoding::of_request(&parts.headers)?;
         let outgoing = incoming.and_then(|e| e.of_answer(&parts.headers));
         let timeout = timeout(&parts.headers)?;
-        Ok(Context { shared, parts, started: Instant::now(), timeout, incoming, outgoing })
+        let ticket = OnceLock::new();
+        Ok(Context { shared, parts, started: Instant::now(), timeout, ticket, incoming, outgoing })
     }
 
     /// Picks the version that answers. `call` is the RPC's name.
     pub fn route(&self, spec: &ModelSpec, call: &'static str) -> Result<Routed, InferError> {
-        let arrival = Arrival { call, headers: &self.parts.headers, at: self.started };
+        let arrival = Arrival::new(call, &self.parts, self.started);
         let routed = self.shared.route(spec, &arrival)?;
         routed.passed(Stage::Decode, self.started.elapsed());
+        // Of a stream, which has one head for all its answers, the first.
+        drop(self.ticket.set(routed.ticket.clone()));
         Ok(routed)
     }
 
     /// What asks the repository to load and unload, if this caller may.
-    pub fn control(&self) -> Result<&Commands, InferError> {
-        self.shared.control(&self.parts.extensions)
+    pub fn commands(&self) -> Result<&Commands, InferError> {
+        self.shared.commands(&self.parts.extensions)
     }
 
     /// How long the request may take, and who goes first, by its headers.
@@ -129,13 +133,17 @@ where
         let answer = handle(context.clone(), message).await?;
         let frame = context.encode(answer).await?;
         drop(share);
-        Ok((frame, context.outgoing))
+        Ok((frame, context.outgoing, context.ticket.get().map(|t| t.id())))
     };
     match answer.await {
-        Ok((frame, outgoing)) => {
+        Ok((frame, outgoing, id)) => {
             let trailers = status::trailers(&Status::ok(""));
             let body = Full::new(frame).with_trailers(std::future::ready(Some(Ok(trailers))));
-            respond(Body::new(body), outgoing)
+            let mut response = respond(Body::new(body), outgoing);
+            if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
+                response.headers_mut().insert(PREDICTION_ID, id);
+            }
+            response
         }
         Err::<_, InferError>(error) => status::refusal(&error),
     }

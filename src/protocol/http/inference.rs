@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
-use super::{Arrival, HttpError, Shared};
+use super::{Arrival, HttpError, PREDICTION_ID, Shared};
 use crate::error::InferError;
 use crate::protocol::body::{Read, discard};
 use crate::router::ModelSpec;
@@ -37,7 +37,7 @@ where
 {
     let (parts, mut body) = request.into_parts();
     let waits = parts.headers.contains_key(header::EXPECT);
-    let arrival = Arrival { call, headers: &parts.headers, at: Instant::now() };
+    let arrival = Arrival::new(call, &parts, Instant::now());
     let answer = match shared.route(spec, &arrival) {
         Ok(routed) => {
             let answer = infer(shared, &routed, parts, &mut body).await;
@@ -69,6 +69,9 @@ fn finish(routed: Routed, answer: Result<Response, InferError>) -> Response {
     let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
     let version = HeaderValue::from(routed.version.info.version);
     response.headers_mut().insert(VERSION_HEADER, version);
+    if let Ok(id) = HeaderValue::try_from(routed.ticket.id()) {
+        response.headers_mut().insert(PREDICTION_ID, id);
+    }
     routed.finish(response.status().as_u16());
     response
 }

@@ -1,6 +1,6 @@
 //! What all HTTP doors share: the routes, errors, request ids, health.
 
-pub(super) mod admin;
+mod asked;
 mod error;
 mod frames;
 mod inference;
@@ -11,20 +11,20 @@ mod request_id;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{Extensions, HeaderMap};
+use axum::http::Extensions;
 use axum::middleware;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get};
 use tokio::sync::watch;
 use tower::ServiceExt;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::RequestDecompressionLayer;
 
-use crate::control::Publisher;
+use crate::control::Control;
 use crate::error::InferError;
 use crate::protocol::Bodies;
 use crate::protocol::access::{AccessLayer, Caller, Right, Rules};
@@ -36,42 +36,37 @@ use crate::service::{InferenceService, Routed};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
+pub use asked::Arrival;
 pub use error::{ErrorBody, HttpError, json, raw_json};
 pub use frames::frames;
 pub use inference::{read_body, respond};
 pub use ops::{Alive, Live, Ready};
 pub use path::name;
 pub use request::deadline_and_priority;
-pub use request_id::RequestId;
+pub use request_id::{PREDICTION_ID, RequestId};
 
 /// Bytes of an answer that fit one packet gain nothing by compression, and some clients read errors
 /// as they come.
 const WORTH_COMPRESSING: u16 = 1400;
 
-/// How a request came.
-pub struct Arrival<'a> {
-    /// What is called, such as `predict`.
-    pub call: &'static str,
-    /// Its headers.
-    pub headers: &'a HeaderMap,
-    /// When.
-    pub at: Instant,
-}
-
 /// What handlers need.
 pub struct Shared {
     /// The use-case.
     pub service: InferenceService,
-    /// The door to traffic, for the admin API alone.
-    pub publisher: Arc<Publisher>,
+    /// The door to traffic, for the admin API and feedback alone.
+    pub control: Control,
     /// What tells where the time of requests goes, if a collector is set.
     pub tracing: Option<Tracing>,
     /// What is scraped.
     pub metrics: Arc<Metrics>,
+    /// This replica: the host's name and the process.
+    pub replica: String,
+    /// When the server was started.
+    pub started: std::time::Instant,
     /// Whether what was there at the start has been loaded.
     pub loaded: watch::Receiver<bool>,
     /// What asks the repository to load and unload.
-    pub commands: Commands,
+    pub repository: Commands,
     /// Whether the public ports may ask that (`--allow-control`).
     pub allow_control: bool,
     /// Whether the server is on its way out.
@@ -87,7 +82,7 @@ pub struct Shared {
 impl Shared {
     /// Picks the version that answers; a request that reaches none is counted.
     pub fn route(&self, spec: &ModelSpec, arrival: &Arrival<'_>) -> Result<Routed, InferError> {
-        let mut routed = self.service.route(spec).inspect_err(|error| {
+        let mut routed = self.service.route(spec, arrival).inspect_err(|error| {
             let code = error.code().http().to_string();
             self.metrics.unrouted.with_label_values(&[&code]).inc();
         })?;
@@ -99,7 +94,7 @@ impl Shared {
 
     /// What asks the repository to load and unload, where that is allowed on the public ports, and
     /// to whom: where there are keys, to those with the right of the admin API.
-    pub fn control(&self, caller: &Extensions) -> Result<&Commands, InferError> {
+    pub fn commands(&self, caller: &Extensions) -> Result<&Commands, InferError> {
         if !self.allow_control {
             return Err(InferError::PermissionDenied(
                 "loading and unloading is not allowed on this port: start the server with \
@@ -110,7 +105,7 @@ impl Shared {
         if let Some(caller) = caller.get::<Caller>() {
             caller.demand(Right::Admin)?;
         }
-        Ok(&self.commands)
+        Ok(&self.repository)
     }
 
     /// Waits for `work` as long as its caller and the server's end allow.
@@ -130,7 +125,7 @@ impl Shared {
 
     /// Whether a model could answer now; one that is not known is an error.
     pub fn is_model_ready(&self, spec: &ModelSpec) -> Result<bool, InferError> {
-        match self.service.router.route(spec, 0) {
+        match self.service.router.version(spec) {
             Ok(_) => Ok(true),
             Err(InferError::NotAvailable { .. }) => Ok(false),
             Err(error) => Err(error),
@@ -172,16 +167,12 @@ pub fn single_port(rest: Router, grpc: Router) -> Router {
 
 /// The admin API.
 pub fn admin(shared: Arc<Shared>) -> Router {
-    common(admin_routes(), shared, Right::Admin)
+    common(admin_routes().merge(super::admin::page()), shared, Right::Admin)
 }
 
 /// The admin API's routes.
 pub(super) fn admin_routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/admin/v1/models", get(admin::models))
-        .route("/admin/v1/models/{model}", get(admin::model))
-        .route("/admin/v1/models/{model}/traffic", get(admin::traffic).put(admin::set_traffic))
-        .route("/admin/v1/models/{model}/traffic/rollback", post(admin::roll_back))
+    super::admin::routes()
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))

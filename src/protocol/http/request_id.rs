@@ -5,6 +5,9 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 
+/// What feedback names an inference answer by.
+pub const PREDICTION_ID: HeaderName = HeaderName::from_static("x-ocelli-request-id");
+
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The id of a request, in its extensions.
@@ -13,11 +16,13 @@ pub struct RequestId(pub HeaderValue);
 
 pub(super) async fn assign(mut request: Request, next: Next) -> Response {
     let given = request.headers().get(&HEADER);
-    let id = given.filter(|id| (1..=128).contains(&id.len()) && id.to_str().is_ok()).cloned();
-    let id = id.unwrap_or_else(new_id);
+    let given = given.filter(|id| (1..=128).contains(&id.len()) && id.to_str().is_ok()).cloned();
+    let id = given.clone().unwrap_or_else(new_id);
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = next.run(request).await;
-    response.headers_mut().insert(HEADER, id);
+    // Who names its requests gets its name back; who does not, gets the one that feedback needs.
+    let issued = response.headers().get(PREDICTION_ID).filter(|_| given.is_none()).cloned();
+    response.headers_mut().insert(HEADER, issued.unwrap_or(id));
     response
 }
 

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use crate::engine::{BatchMode, Dim, TensorSpec};
 use crate::error::InferError;
-use crate::router::{ModelSpec, Router, Selector, ServedVersion, VersionState};
+use crate::router::{ModelSpec, Nobody, Router, Selector, ServedVersion, VersionState};
 use crate::tensor::DType;
 use crate::vision::Layout;
 
@@ -240,7 +240,7 @@ pub struct ModelIndex {
 /// What is told of a model, of the version that `spec` means.
 pub fn metadata(router: &Router, spec: &ModelSpec) -> Result<ModelMetadata, InferError> {
     let snapshot = router.snapshot();
-    let version = snapshot.route(spec, 0)?;
+    let version = snapshot.route(spec, &Nobody)?.version;
     let tensors = |specs: &[TensorSpec]| specs.iter().map(tensor).collect();
     let versions = match spec.selector {
         Selector::Traffic => snapshot.model(&spec.model)?.versions.keys().copied().collect(),
@@ -257,7 +257,7 @@ pub fn metadata(router: &Router, spec: &ModelSpec) -> Result<ModelMetadata, Infe
 
 /// How a model is served.
 pub fn config(router: &Router, spec: &ModelSpec) -> Result<ModelConfig, InferError> {
-    let version = router.route(spec, 0)?;
+    let version = router.version(spec)?;
     let (signature, limits) = (version.signature(), version.queue.limits());
     let by_rows = signature.batch_mode == BatchMode::Rows;
     let dims = |spec: &TensorSpec| tensor(spec).shape[usize::from(by_rows)..].to_vec();
@@ -324,7 +324,7 @@ pub fn statistics(
     if version.is_empty() {
         return Ok(snapshot.model(model)?.versions.values().map(|v| sums(v)).collect());
     }
-    let version = snapshot.route(&super::infer::spec(model, version)?, 0)?;
+    let version = snapshot.route(&super::infer::spec(model, version)?, &Nobody)?.version;
     Ok(vec![sums(&version)])
 }
 

@@ -48,6 +48,11 @@ impl Operation {
         Operation::new(HttpMethod::Put, path, name, summary)
     }
 
+    /// `DELETE path`.
+    pub fn delete(path: &str, name: &str, summary: &str) -> Operation {
+        Operation::new(HttpMethod::Delete, path, name, summary)
+    }
+
     fn new(method: HttpMethod, path: &str, name: &str, summary: &str) -> Operation {
         let parts = OperationBuilder::new().operation_id(Some(name)).summary(Some(summary));
         let operation = Operation {
@@ -261,6 +266,7 @@ fn meaning(code: Code) -> &'static str {
         Code::TooLarge => "The body is larger than `--max-body-bytes`.",
         Code::UnsupportedMedia => "The body's type or encoding is none that is read here.",
         Code::NotFound => "No such model or version.",
+        Code::Aborted => "Somebody else changed the same thing first.",
         Code::Unauthenticated => "No key came, or one that is not known.",
         Code::PermissionDenied => "The key may not, or the server was not started to allow it.",
         Code::ResourceExhausted => "More requests than the key's rate allows.",

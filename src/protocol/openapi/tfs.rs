@@ -12,6 +12,7 @@ use super::schemas::{
     RegressAnswer,
 };
 use crate::error::Code;
+use crate::protocol::tfs::feedback::{FeedbackAnswer, FeedbackRequest};
 use crate::protocol::tfs::status::{ModelStatus, ServingMetadata};
 
 const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/gif"];
@@ -22,6 +23,20 @@ pub fn group() -> Group {
             .told("KServe's list, which TensorFlow Serving has not.")
             .gives::<ModelNames>("Their names."),
     ];
+    operations.push(
+        model(Operation::post(
+            "/v1/models/{model}:feedback",
+            "feedback",
+            "What became of an answer",
+        ))
+        .told("Not TensorFlow Serving's. At least one of label, correct, reward and value.")
+        .takes::<FeedbackRequest>(
+            Required::True,
+            json!({ "request_id": "of the answer: x-ocelli-request-id", "label": 3 }),
+        )
+        .gives::<FeedbackAnswer>("Whether it counts.")
+        .fails(&[Code::InvalidArgument, Code::TooLarge, Code::Unavailable]),
+    );
     operations.extend(["", "_version", "_label"].into_iter().flat_map(of_model));
     Group {
         name: "TensorFlow Serving",

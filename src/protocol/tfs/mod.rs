@@ -3,6 +3,7 @@
 
 mod answer;
 mod decode;
+pub mod feedback;
 pub mod grpc;
 pub mod json;
 mod path;
@@ -46,6 +47,10 @@ pub(super) async fn model(
     match target {
         Target::Status(spec) => status::status(&shared, &spec),
         Target::Metadata(spec) => status::metadata(&shared, &spec),
+        Target::Feedback(model) => {
+            let (_, mut body) = request.into_parts();
+            feedback::feedback(&shared, &model, &mut body).await
+        }
         Target::Infer(spec, verb) => {
             let call = verb.name();
             let answer =

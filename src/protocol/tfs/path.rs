@@ -38,6 +38,8 @@ pub enum Target {
     Metadata(ModelSpec),
     /// `POST …:verb`
     Infer(ModelSpec, Verb),
+    /// `POST NAME:feedback`
+    Feedback(String),
 }
 
 /// Understands a path below `/v1/models/`.
@@ -65,6 +67,11 @@ fn get(rest: &str) -> Option<Target> {
 
 fn post(rest: &str) -> Option<Target> {
     let (rest, verb) = rest.rsplit_once(':')?;
+    if verb.eq_ignore_ascii_case("feedback") {
+        // The answer's id says which version it was.
+        let spec = spec(rest)?;
+        return (spec.selector == Selector::Traffic).then_some(Target::Feedback(spec.model));
+    }
     let verb = match verb.to_ascii_lowercase().as_str() {
         "predict" => Verb::Predict,
         "classify" => Verb::Classify,
@@ -132,6 +139,8 @@ mod tests {
             "/v1/models/m/labels/stable:Regress",
             Some(Target::Infer(m(l), Verb::Regress)),
         );
+        check(Method::POST, "/v1/models/m:feedback", Some(Target::Feedback("m".to_owned())));
+        check(Method::POST, "/v1/models/m/versions/1:feedback", None);
         let spaced = spec("a b", Selector::Traffic);
         check(Method::GET, "/v1/models/a%20b", Some(Target::Status(spaced)));
     }

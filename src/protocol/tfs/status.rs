@@ -168,7 +168,7 @@ fn one(version: u64, status: &VersionStatus) -> OneStatus {
 }
 
 pub fn metadata(shared: &Shared, spec: &ModelSpec) -> Result<Response, HttpError> {
-    let version = shared.service.router.route(spec, 0)?;
+    let version = shared.service.router.version(spec)?;
     let signature = version.signature();
     let signature = SignatureDef {
         inputs: tensor_infos(&signature.inputs),

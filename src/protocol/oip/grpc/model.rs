@@ -176,7 +176,7 @@ pub async fn load(
     context: Arc<Context>,
     asked: pb::RepositoryModelLoadRequest,
 ) -> Answer<pb::RepositoryModelLoadResponse> {
-    let commands = context.control()?;
+    let commands = context.commands()?;
     if let Some(name) = asked.parameters.keys().next() {
         return Err(infer::no_override(name));
     }
@@ -189,7 +189,7 @@ pub async fn unload(
     context: Arc<Context>,
     asked: pb::RepositoryModelUnloadRequest,
 ) -> Answer<pb::RepositoryModelUnloadResponse> {
-    let commands = context.control()?;
+    let commands = context.commands()?;
     context.shared.wait(context.timeout, commands.unload(&asked.model_name)).await?;
     Ok(pb::RepositoryModelUnloadResponse {})
 }
