@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 /// Services, whose descriptors the server reflects.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 4] = [
     "proto/inference.proto",
+    "proto/ocelli.proto",
     "proto/tensorflow_serving/apis/prediction_service.proto",
     "proto/tensorflow_serving/apis/model_service.proto",
 ];

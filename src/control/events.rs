@@ -122,7 +122,9 @@ impl Events {
     /// Tells of an event.
     pub fn tell(&self, event: Event) {
         let (kind, model) = (event.kind.name(), &event.model);
-        self.metrics.delivery.events.with_label_values(&[model.as_str(), kind]).inc();
+        // Whoever asks for a load may name what is not there: names of callers are no labels.
+        let label = if event.kind == Kind::Repository { "" } else { model.as_str() };
+        self.metrics.delivery.events.with_label_values(&[label, kind]).inc();
         tracing::info!(target: "ocelli::audit", model, kind, author = event.author,
             revision = event.revision, message = event.message, "event");
         if let Some(audit) = &self.audit {

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod admin;
 mod body;
+pub mod feedback;
 mod files;
 pub mod grpc;
 pub mod http;

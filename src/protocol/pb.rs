@@ -6,6 +6,12 @@ pub mod inference {
     include!(concat!(env!("OUT_DIR"), "/inference.rs"));
 }
 
+/// Package `ocelli.v1`: feedback.
+#[allow(missing_docs, clippy::all)]
+pub mod ocelli {
+    include!(concat!(env!("OUT_DIR"), "/ocelli.v1.rs"));
+}
+
 /// Package `tensorflow`: tensors, examples and signatures; within it, TensorFlow Serving's API.
 #[allow(missing_docs, clippy::all)]
 pub mod tensorflow {

@@ -154,3 +154,86 @@ fn histogram(version: u64, buckets: &Numbers) -> LatencyHistogram {
     }
     histogram
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// Answers each query whose text contains the key, and all others with nothing.
+    fn serve(answers: &'static [(&'static str, &'static str)]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let first = lines.next().unwrap().unwrap();
+                lines.take_while(|l| l.as_ref().is_ok_and(|l| !l.is_empty())).for_each(drop);
+                let found = answers.iter().find(|(family, _)| first.contains(family));
+                let result = found.map_or("", |(_, result)| result);
+                let body = format!(
+                    r#"{{"status":"success","data":{{"resultType":"vector","result":[{result}]}}}}"#
+                );
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+                let len = body.len();
+                write!(stream, "{head}\r\ncontent-length: {len}\r\n\r\n{body}").unwrap();
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn reads_what_all_replicas_counted() {
+        let url = serve(&[
+            (
+                "ocelli_arm_requests_total",
+                concat!(
+                    r#"{"metric":{"version":"1","outcome":"ok"},"value":[1,"990.2"]},"#,
+                    r#"{"metric":{"version":"1","outcome":"error"},"value":[1,"10"]},"#,
+                    r#"{"metric":{"version":"2","outcome":"ok"},"value":[1,"5"]}"#
+                ),
+            ),
+            (
+                "ocelli_arm_duration_seconds_bucket",
+                concat!(
+                    r#"{"metric":{"version":"1","le":"0.01"},"value":[1,"500"]},"#,
+                    r#"{"metric":{"version":"1","le":"0.02"},"value":[1,"1000"]},"#,
+                    r#"{"metric":{"version":"1","le":"+Inf"},"value":[1,"1000"]}"#
+                ),
+            ),
+            (
+                "ocelli_feedback_total",
+                concat!(
+                    r#"{"metric":{"version":"2","outcome":"correct"},"value":[1,"3"]},"#,
+                    r#"{"metric":{"version":"2","outcome":"wrong"},"value":[1,"1"]}"#
+                ),
+            ),
+            (
+                "ocelli_reward_total",
+                concat!(
+                    r#"{"metric":{"version":"2","moment":"n"},"value":[1,"4"]},"#,
+                    r#"{"metric":{"version":"2","moment":"negative"},"value":[1,"0.5"]},"#,
+                    r#"{"metric":{"version":"2","moment":"squares"},"value":[1,"NaN"]}"#
+                ),
+            ),
+        ]);
+        let arms = Prometheus::new(&url).arms("m", Duration::from_secs(60)).await.unwrap();
+        let one = &arms[&1];
+        assert_eq!(one.requests, Counts::new(1000, 10));
+        let p99 = one.latency.quantile(0.99).unwrap();
+        assert!((0.019..0.021).contains(&p99), "{p99}");
+        assert_eq!(arms[&2].accuracy, Counts::new(4, 3));
+        assert_eq!(
+            (arms[&2].reward.n, arms[&2].reward.sum, arms[&2].reward.sum_sq),
+            (4, -0.5, 0.0)
+        );
+    }
+
+    #[tokio::test]
+    async fn says_who_can_not_be_reached() {
+        let error = Prometheus::new("http://127.0.0.1:1").arms("m", Duration::ZERO).await;
+        assert!(error.unwrap_err().to_string().starts_with("Prometheus at http://127.0.0.1:1: "));
+    }
+}

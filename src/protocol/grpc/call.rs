@@ -65,8 +65,8 @@ impl Context {
     }
 
     /// What asks the repository to load and unload, if this caller may.
-    pub fn commands(&self) -> Result<&Commands, InferError> {
-        self.shared.commands(&self.parts.extensions)
+    pub fn commands(&self, asked: &str, model: &str) -> Result<&Commands, InferError> {
+        self.shared.commands(&self.parts.extensions, asked, model)
     }
 
     /// How long the request may take, and who goes first, by its headers.

@@ -20,12 +20,13 @@ use prost::Message;
 use self::call::Context;
 use crate::error::InferError;
 use crate::protocol::http::Shared;
-use crate::protocol::{oip, pb, tfs};
+use crate::protocol::{feedback, oip, pb, tfs};
 use crate::tensor::Data;
 
 /// The gRPC API.
 pub fn router(shared: Arc<Shared>) -> Router {
-    let router = oip::grpc::routes().merge(tfs::grpc::routes()).merge(health::routes(&shared));
+    let router = oip::grpc::routes().merge(tfs::grpc::routes()).merge(feedback::routes());
+    let router = router.merge(health::routes(&shared));
     let router = match reflection() {
         Ok(routes) => router.merge(routes),
         Err(error) => {

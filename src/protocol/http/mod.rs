@@ -25,6 +25,7 @@ use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::RequestDecompressionLayer;
 
 use crate::control::Control;
+use crate::control::events::{Event, Kind};
 use crate::error::InferError;
 use crate::protocol::Bodies;
 use crate::protocol::access::{AccessLayer, Caller, Right, Rules};
@@ -94,7 +95,13 @@ impl Shared {
 
     /// What asks the repository to load and unload, where that is allowed on the public ports, and
     /// to whom: where there are keys, to those with the right of the admin API.
-    pub fn commands(&self, caller: &Extensions) -> Result<&Commands, InferError> {
+    /// What is asked is told as an event.
+    pub fn commands(
+        &self,
+        caller: &Extensions,
+        asked: &str,
+        model: &str,
+    ) -> Result<&Commands, InferError> {
         if !self.allow_control {
             return Err(InferError::PermissionDenied(
                 "loading and unloading is not allowed on this port: start the server with \
@@ -102,9 +109,13 @@ impl Shared {
                     .to_owned(),
             ));
         }
-        if let Some(caller) = caller.get::<Caller>() {
+        let caller = caller.get::<Caller>();
+        if let Some(caller) = caller {
             caller.demand(Right::Admin)?;
         }
+        let author = caller.map_or("anyone", |caller| caller.name());
+        let event = Event::other(model, Kind::Repository, author, format!("{asked} was asked"));
+        self.control.operator.events().tell(event);
         Ok(&self.repository)
     }
 

@@ -12,7 +12,7 @@ use super::schemas::{
     RegressAnswer,
 };
 use crate::error::Code;
-use crate::protocol::tfs::feedback::{FeedbackAnswer, FeedbackRequest};
+use crate::protocol::feedback::{FeedbackAnswer, FeedbackRequest};
 use crate::protocol::tfs::status::{ModelStatus, ServingMetadata};
 
 const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/gif"];

@@ -3,7 +3,6 @@
 
 mod answer;
 mod decode;
-pub mod feedback;
 pub mod grpc;
 pub mod json;
 mod path;
@@ -19,6 +18,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 use crate::error::InferError;
+use crate::protocol::feedback::feedback;
 use crate::protocol::http::{
     HttpError, Shared, deadline_and_priority, json as json_answer, read_body, respond,
 };
@@ -49,7 +49,7 @@ pub(super) async fn model(
         Target::Metadata(spec) => status::metadata(&shared, &spec),
         Target::Feedback(model) => {
             let (_, mut body) = request.into_parts();
-            feedback::feedback(&shared, &model, &mut body).await
+            feedback(&shared, &model, &mut body).await
         }
         Target::Infer(spec, verb) => {
             let call = verb.name();

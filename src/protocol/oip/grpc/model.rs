@@ -176,7 +176,7 @@ pub async fn load(
     context: Arc<Context>,
     asked: pb::RepositoryModelLoadRequest,
 ) -> Answer<pb::RepositoryModelLoadResponse> {
-    let commands = context.commands()?;
+    let commands = context.commands("load", &asked.model_name)?;
     if let Some(name) = asked.parameters.keys().next() {
         return Err(infer::no_override(name));
     }
@@ -189,7 +189,7 @@ pub async fn unload(
     context: Arc<Context>,
     asked: pb::RepositoryModelUnloadRequest,
 ) -> Answer<pb::RepositoryModelUnloadResponse> {
-    let commands = context.commands()?;
+    let commands = context.commands("unload", &asked.model_name)?;
     context.shared.wait(context.timeout, commands.unload(&asked.model_name)).await?;
     Ok(pb::RepositoryModelUnloadResponse {})
 }

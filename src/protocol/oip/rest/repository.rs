@@ -44,7 +44,7 @@ pub async fn load(
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, mut body) = request.into_parts();
-    let commands = shared.commands(&parts.extensions)?;
+    let commands = shared.commands(&parts.extensions, "load", &spec.model)?;
     let (timeout, _) = deadline_and_priority(&parts.headers)?;
     let asked: Control = read(&shared, &mut body).await?;
     let overrides = |name: &String| name == "config" || name.starts_with("file:");
@@ -61,7 +61,7 @@ pub async fn unload(
     request: Request,
 ) -> Result<Response, HttpError> {
     let (parts, mut body) = request.into_parts();
-    let commands = shared.commands(&parts.extensions)?;
+    let commands = shared.commands(&parts.extensions, "unload", &spec.model)?;
     let (timeout, _) = deadline_and_priority(&parts.headers)?;
     let _: Control = read(&shared, &mut body).await?;
     shared.wait(timeout, commands.unload(&spec.model)).await?;

@@ -52,7 +52,7 @@ pub async fn reload(
     request: ReloadConfigRequest,
 ) -> Result<ReloadConfigResponse, InferError> {
     let models = reload::read(request)?;
-    let commands = context.commands()?;
+    let commands = context.commands("reload", "")?;
     context.shared.wait(context.timeout, commands.configure(models)).await?;
     let status = StatusProto { error_code: Code::Ok.into(), error_message: String::new() };
     Ok(ReloadConfigResponse { status: Some(status) })

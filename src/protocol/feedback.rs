@@ -1,6 +1,9 @@
-//! `POST …:feedback`: what became of an answer. TensorFlow Serving has no such thing; the path is in its
-//! style.
+//! What became of an answer: `POST /v1/models/NAME:feedback`, in TensorFlow Serving's style, which has no such
+//! thing, and `ocelli.v1.Feedback/Record` by gRPC.
 
+use std::sync::Arc;
+
+use axum::Router;
 use axum::body::Body;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -10,7 +13,11 @@ use utoipa::ToSchema;
 use crate::control::feedback::Feedback;
 use crate::error::InferError;
 use crate::prediction_id::PredictionId;
+use crate::protocol::grpc::call::Context;
+use crate::protocol::grpc::{frame, unary};
 use crate::protocol::http::{HttpError, Shared, json};
+use crate::protocol::pb::ocelli as pb;
+use crate::protocol::pb::ocelli::feedback_request::Truth;
 use crate::vision::Answerer;
 
 /// What became of one row of an answer. At least one of label, correct, reward and value.
@@ -68,8 +75,27 @@ pub async fn feedback(
     Ok(json(StatusCode::OK, &FeedbackAnswer { accepted }))
 }
 
+/// The RPC's route.
+pub fn routes() -> Router<Arc<Shared>> {
+    Router::new().route("/ocelli.v1.Feedback/Record", unary(frame::decode, by_grpc))
+}
+
+async fn by_grpc(
+    context: Arc<Context>,
+    request: pb::FeedbackRequest,
+) -> Result<pb::FeedbackResponse, InferError> {
+    let pb::FeedbackRequest { model, request_id, row, truth, correct, reward, value } = request;
+    let label = truth.map(|truth| match truth {
+        Truth::Class(index) => Label::Index(index),
+        Truth::Label(name) => Label::Name(name),
+    });
+    let request = FeedbackRequest { request_id, row, label, correct, reward, value };
+    let accepted = record(&context.shared, &model, request)?;
+    Ok(pb::FeedbackResponse { accepted })
+}
+
 /// Takes feedback, by whatever door.
-pub fn record(shared: &Shared, model: &str, request: FeedbackRequest) -> Result<bool, InferError> {
+fn record(shared: &Shared, model: &str, request: FeedbackRequest) -> Result<bool, InferError> {
     let invalid = |what: String| InferError::Invalid(format!("feedback for {model}: {what}"));
     let id: PredictionId =
         request.request_id.parse().map_err(|e| invalid(format!("request_id: {e}")))?;
