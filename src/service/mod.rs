@@ -129,6 +129,11 @@ impl InferenceService {
         })
     }
 
+    /// The log of predictions, if there is one.
+    pub fn prediction_log(&self) -> Option<&PredictionLog> {
+        self.background.log()
+    }
+
     /// What a request gets that does not say how long it may take.
     pub fn default_timeout(&self) -> Duration {
         self.default_timeout

@@ -43,8 +43,8 @@ pub struct DeliveryMetrics {
     pub recall: GaugeVec,
     /// Distance of live from reference distributions, by what is compared and how.
     pub drift: GaugeVec,
-    /// Predictions that the log dropped.
-    pub log_dropped: IntCounterVec,
+    /// What became of predictions that were to be logged.
+    log: IntCounterVec,
 }
 
 /// What one version did as an arm or as a shadow since it was loaded.
@@ -179,13 +179,21 @@ impl DeliveryMetrics {
                 "Distance of live from reference distributions.",
                 &["model", "version", "of", "measure"]
             ),
-            log_dropped: family!(
+            log: family!(
                 IntCounterVec,
-                "ocelli_prediction_log_dropped_total",
-                "Predictions that were not logged, by reason.",
-                &["reason"]
+                "ocelli_prediction_log_total",
+                "Predictions that were to be logged, by what became of them.",
+                &["outcome"]
             ),
         })
+    }
+
+    /// Takes over what the log of predictions counts by itself.
+    pub fn logged(&self, written: &AtomicU64, dropped: &AtomicU64, failed: &AtomicU64) {
+        for (outcome, now) in [("written", written), ("dropped", dropped), ("failed", failed)] {
+            let counter = self.log.with_label_values(&[outcome]);
+            counter.inc_by(now.load(Ordering::Relaxed).saturating_sub(counter.get()));
+        }
     }
 
     /// The handles of a version.

@@ -48,6 +48,10 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, HttpError> {
+    if let Some(log) = shared.service.prediction_log() {
+        let counters = log.counters();
+        shared.metrics.delivery.logged(&counters.written, &counters.dropped, &counters.failed);
+    }
     let text = shared.metrics.render().map_err(|e| InferError::Internal(e.to_string()))?;
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
