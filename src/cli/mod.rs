@@ -1,11 +1,11 @@
 //! The command line: one story a command.
 
+mod admin;
 mod bench;
 mod inspect;
 mod keys;
 mod predict;
 mod serve;
-mod traffic;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -52,13 +52,8 @@ enum Command {
   ocelli bench models/efficientnet_lite0
   ocelli bench models/efficientnet_lite0 --batch 8 --threads 2 --seconds 10 --json")]
     Bench(bench::BenchArgs),
-    /// Show or change where a model's requests go, through a server's admin API
-    #[command(after_help = "Examples:
-  ocelli traffic get NAME
-  ocelli traffic set NAME 1=90 2=10
-  ocelli traffic set NAME latest
-  ocelli traffic rollback NAME")]
-    Traffic(traffic::TrafficArgs),
+    #[command(flatten)]
+    Admin(admin::AdminCommand),
     /// Make the API keys that a server asks for (`serve --keys-file`)
     #[command(after_help = "Examples:
   ocelli keys new --name scanner >> keys.toml              the token goes to the terminal, once
@@ -91,17 +86,17 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(args) => match matches.subcommand() {
-            Some((_, matches)) => serve::run(&args, matches),
+            Some((_, matches)) => serve::run(&args, matches).map(|()| 0),
             None => return ExitCode::from(USAGE),
         },
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Predict(args) => predict::run(&args),
-        Command::Bench(args) => bench::run(&args),
-        Command::Traffic(args) => traffic::run(&args),
-        Command::Keys(args) => keys::run(&args),
+        Command::Inspect(args) => inspect::run(&args).map(|()| 0),
+        Command::Predict(args) => predict::run(&args).map(|()| 0),
+        Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Admin(command) => admin::run(&command),
+        Command::Keys(args) => keys::run(&args).map(|()| 0),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
             // If stderr is gone there is nobody left to tell.

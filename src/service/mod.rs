@@ -30,6 +30,9 @@ use observe::{Answered, Seen};
 /// Bytes of a body from which parsing it takes longer than a thread switch by far.
 const LONG_WORK: usize = 64 << 10;
 
+/// Inputs by name, in any order.
+type Named = Vec<(String, InputValue)>;
+
 /// Routes requests and runs them.
 pub struct InferenceService {
     /// What is served.
@@ -50,7 +53,7 @@ pub struct Routed {
     why: Why,
     copies: smallvec::SmallVec<[Arc<ServedVersion>; 2]>,
     /// What the copies are of, once it is computed.
-    copied: OnceLock<(Vec<(String, InputValue)>, Vec<Tensor>)>,
+    copied: OnceLock<(Named, Vec<Tensor>)>,
     /// What is kept of it, once it is computed.
     seen: OnceLock<Box<Seen>>,
     background: Arc<Background>,
@@ -80,7 +83,7 @@ impl Ticket {
 /// A decoded request.
 pub struct Request {
     /// By input name, in any order.
-    pub inputs: Vec<(String, InputValue)>,
+    pub inputs: Named,
     /// See [`InferenceService::deadline`].
     pub deadline: Instant,
     /// Who goes first.

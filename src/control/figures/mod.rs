@@ -66,6 +66,11 @@ impl Figures {
         Figures { ledgers, prometheus, marks: Mutex::default() }
     }
 
+    /// Whether asking costs somebody else something, and what it tells changes only now and then.
+    pub fn are_far(&self) -> bool {
+        self.prometheus.is_some()
+    }
+
     /// Notices when the traffic of a model became another. To be called often.
     pub fn look(&self, model: &str, standing: &Standing) {
         let Some(plan) = &standing.plan else { return };

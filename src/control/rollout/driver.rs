@@ -20,6 +20,8 @@ use crate::vision::ImageLimits;
 
 /// Between two looks. A breach is acted on within this and what the store takes.
 const LOOK: Duration = Duration::from_millis(200);
+/// The same where Prometheus is asked, which scrapes no oftener.
+const FAR_LOOK: Duration = Duration::from_secs(2);
 /// Between two settings of the gauges.
 const SHOW: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,8 @@ pub struct Driver {
 struct Memory {
     /// The rollout, its step and state, and when this replica saw it come to that.
     step: Option<(String, usize, Progress, Instant)>,
+    /// When the gates were last judged.
+    looked: Option<Instant>,
     /// When a bandit last moved the weights.
     moved: Option<Instant>,
 }
@@ -110,6 +114,11 @@ impl Driver {
         let decision = match rollout.state {
             Progress::Preparing => self.prepare(standing, rollout, in_step).await,
             Progress::Running => {
+                let recent = memory.looked.is_some_and(|at| at.elapsed() < FAR_LOOK);
+                if self.figures.are_far() && recent {
+                    return Ok(());
+                }
+                memory.looked = Some(Instant::now());
                 let look = self.look(model, standing, rollout, in_step).await?;
                 decide(rollout, &look)
             }
