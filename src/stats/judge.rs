@@ -90,6 +90,7 @@ impl Gate {
             GateState::Waiting if samples < min_samples => {
                 detail += &format!("; {samples} of {min_samples} samples so far");
             }
+            GateState::Waiting if within.is_none() => {}
             GateState::Waiting => {
                 detail += &format!("; outside, but not proven ({})", p(reading.p_value));
             }
