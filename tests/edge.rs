@@ -196,7 +196,9 @@ fn each_door_asks_for_its_right_and_a_new_file_of_keys_is_read() {
     assert_eq!(status(&models_url, &[&bearer(&admin)]), Some(200));
     assert_eq!(status(&server.admin_url("/healthz"), &[]), Some(200));
     assert!(server.traffic(&["get", "sum"]).unwrap_err().contains("no key came"));
-    assert!(server.traffic(&["get", "sum", "--token", &admin]).unwrap().contains("follows the latest"));
+    assert!(
+        server.traffic(&["get", "sum", "--token", &admin]).unwrap().contains("follows the latest")
+    );
 
     // A broken file leaves the keys; a good one replaces them.
     std::fs::write(&file, "[[key]]\nnmae = \"x\"").unwrap();

@@ -124,7 +124,9 @@ impl History {
         let rollout = current.rollout.as_ref();
         let earlier = self.documents.iter().rev().find(|d| {
             let same = d.rollout.as_ref().map(|r| &r.id) == rollout.map(|r| &r.id);
-            d.revision < before && d.restores.is_none() && !(rollout.is_some() && same)
+            // Going back again passes over what going back made; else what was in force is it.
+            let passed = current.restores.is_some() && d.restores.is_some();
+            d.revision < before && !passed && !(rollout.is_some() && same)
         });
         match (earlier, rollout) {
             (Some(earlier), _) => Ok(Earlier::of(earlier)),

@@ -94,6 +94,23 @@ fn going_back_twice_goes_back_two_documents() {
 }
 
 #[test]
+fn what_was_gone_back_to_is_what_was_before_the_next_change() {
+    let mut h = History::default();
+    let all = set(&[1, 2, 3]);
+    for weights in [&[(1, 1)][..], &[(2, 1)]] {
+        publish(&mut h, spec(weights));
+        h.settle("m", &all);
+    }
+    back(&mut h).unwrap();
+    publish(&mut h, spec(&[(3, 1)]));
+    // Version 1 again, and then 2, which was before that.
+    for version in [1, 2, 1] {
+        back(&mut h).unwrap();
+        assert_eq!(weights(h.settle("m", &all)), [(version, 10_000)]);
+    }
+}
+
+#[test]
 fn users_are_where_they_were_after_going_back() {
     let mut h = History::default();
     let all = set(&[1, 2, 3]);

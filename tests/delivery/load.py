@@ -47,7 +47,7 @@ class Sent:
         return np.frombuffer(self.answer.body[start:], np.float32).reshape(-1, 10)
 
 
-def request(model: Model, rows: np.ndarray, version=None) -> bytes:
+def request(model: Model, rows: np.ndarray, version=None, user="") -> bytes:
     """By V2 with binary tensors. `rows` are tensors."""
     data = np.ascontiguousarray(rows, dtype=np.float32).tobytes()
     tensor = {"name": "input", "shape": list(rows.shape), "datatype": "FP32"}
@@ -55,7 +55,7 @@ def request(model: Model, rows: np.ndarray, version=None) -> bytes:
     outputs = [{"name": "logits", "parameters": {"binary_data": True}}]
     head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
     path = f"/v2/models/{model.name}" + (f"/versions/{version}" if version else "") + "/infer"
-    return post(path, head + data, inference_header_content_length=len(head))
+    return post(path, head + data, inference_header_content_length=len(head), x_user=user)
 
 
 def feedback(model: Model, sent: list[Sent], label=lambda image: int(fashion.labels()[image])) -> list:
@@ -73,7 +73,8 @@ def send(model: Model, images=None, rows=ROWS, version=None, connections=4, wind
     """Sends images (all of them), so many a request."""
     images = np.arange(fashion.COUNT) if images is None else np.asarray(images)
     parts = [images[at : at + rows] for at in range(0, len(images), rows)]
-    requests = [request(model, fashion.images()[part], version) for part in parts]
+    # A user a request, so that a split that is sticky by `x-user` is the same in every run.
+    requests = [request(model, fashion.images()[p], version, str(p[0])) for p in parts]
     answers = ask_all(model.server.rest, requests, connections, window)
     now = time.time()
     return [Sent(part, answer, now) for part, answer in zip(parts, answers)]

@@ -50,7 +50,10 @@ def test_every_prediction_is_a_line_with_its_id_and_its_best_classes(logged):
         assert (line["model"], line["version"], line["status"]) == (name, one.version, "ok")
         datetime.fromisoformat(line["at"])
         timings = line["timings_us"]
-        assert timings["compute"] > 0 and timings["total"] >= timings["compute"]
+        assert timings["compute"] > 0
+        # More than a batch of 8 rows is computed in parts, side by side, whose times are summed.
+        if len(one.images) <= 8:
+            assert timings["total"] >= timings["queue"] + timings["compute"]
         assert len(line["top_k"]) == len(one.images)
         for row, ranked in zip(one.logits, line["top_k"]):
             k, scores = (3, softmax(row)) if name == "named" else (5, row)
@@ -68,13 +71,14 @@ def test_under_load_what_is_not_logged_is_counted(logged, measured):
     sent = send(model, np.tile(np.arange(fashion.COUNT), 2), rows=4, window=8)
 
     def dropped():
-        return sum(v for k, v in server.metrics().items() if k.startswith("ocelli_prediction_log_dropped"))
+        return server.metrics()['ocelli_prediction_log_total{outcome="dropped"}']
 
     def all_accounted():
         return len(read(log)) + dropped() == len(sent)
 
     until(all_accounted, 15, lambda: f"{len(read(log))} logged + {dropped()} dropped of {len(sent)}")
     assert {line["request_id"] for line in read(log)} <= {s.id for s in sent}
+    assert server.metrics()['ocelli_prediction_log_total{outcome="written"}'] == len(read(log))
     measured(f"{dropped():.0f} of {len(sent)} lines were dropped")
 
 
@@ -94,11 +98,12 @@ def test_drift_is_seen_when_the_images_are_inverted_and_gone_when_they_are_not(s
         return {key: metrics.get(name) for key, name in series.items()}
 
     def settled(high: bool):
+        # What was sent is looked at later, by a thread that gives way, and told once a second.
         def is_so():
-            psi = drift()["psi", "mean"]
-            return psi is not None and (psi > 1.0) == high
+            psi = [drift()["psi", of] for of in ("mean", "std", "class")]
+            return None not in psi and (psi[0] > 1.0 and psi[2] > 0.25 if high else max(psi) < 0.1)
 
-        until(is_so, 5, drift)
+        until(is_so, 10, drift)
         return drift()
 
     images = fashion.images()
@@ -106,13 +111,12 @@ def test_drift_is_seen_when_the_images_are_inverted_and_gone_when_they_are_not(s
     watched(images[:1000])
     watched(images[1000:1500])
     calm = settled(high=False)
-    assert all(calm["psi", of] < 0.1 for of in ("mean", "std", "class")), calm
     watched(-images[1500:2000])
     inverted = settled(high=True)
-    assert inverted["psi", "class"] > 0.25 and inverted["kl", "mean"] > calm["kl", "mean"], inverted
+    assert inverted["kl", "mean"] > 10 * calm["kl", "mean"], inverted
+    assert calm["psi", "mean"] < 3 * calm["noise", "mean"], "what is as before is about as noisy as chance"
     watched(images[2000:2500])
     again = settled(high=False)
-    assert all(again["psi", of] < 0.1 for of in ("mean", "std", "class")), again
     for name, figures in (("calm", calm), ("inverted", inverted), ("calm again", again)):
         psi = {of: round(figures["psi", of], 3) for of in ("mean", "std", "class")}
         measured(f"{name}: psi {psi}, noise of mean {figures['noise', 'mean']:.3f}")

@@ -529,7 +529,7 @@ function armPlot(found, arms) {
       return h('div', { class: 'row' },
         h('span', { class: 'tag' }, dot(a.version), `v${a.version}`),
         whisker({ value: a.mean, interval: a.interval, low, high, version: a.version, text: `version ${a.version}: ${value(a.mean)}, ${range}` }),
-        h('span', { class: 'told num' }, h('strong', {}, value(a.mean)), ` of ${count(a.feedback)}`, h('small', {}, range)));
+        h('span', { class: 'told num' }, h('strong', {}, value(a.mean)), ` of ${count(a.samples)}`, h('small', {}, range)));
     }));
 }
 
