@@ -6,6 +6,7 @@
 mod churn;
 mod commands;
 mod edge;
+mod feedback;
 mod grpc;
 mod oip;
 mod openapi;

@@ -1,6 +1,6 @@
 """Fashion-MNIST's test images, their labels, and what onnxruntime predicts for them with each model.
 
-The predictions lie beside the models, a digit an image; they were made by onnxruntime 1.x on the very files.
+The predictions lie beside the models, a digit an image; tests/data/fashion/README.md says how they were made.
 """
 
 import gzip

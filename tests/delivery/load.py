@@ -58,7 +58,9 @@ def request(model: Model, rows: np.ndarray, version=None, user="") -> bytes:
     return post(path, head + data, inference_header_content_length=len(head), x_user=user)
 
 
-def feedback(model: Model, sent: list[Sent], label=lambda image: int(fashion.labels()[image])) -> list:
+def feedback(
+    model: Model, sent: list[Sent], label=lambda image: int(fashion.labels()[image])
+) -> list:
     """The feedback with the true label of each row that was answered."""
     told = [
         {"request_id": s.id, "row": row, "label": label(image)}

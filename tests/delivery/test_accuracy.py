@@ -114,7 +114,9 @@ def test_feedback_that_is_repeated_is_not_counted_again(server, arms):
     again = tell(model, sent[:200])
     assert outcomes(again) == [(200, False)] * 1600
     assert model.feedback() == before
-    duplicates = [v for k, v in server.metrics().items() if 'outcome="duplicate"' in k and '"arms"' in k]
+    duplicates = [
+        v for k, v in server.metrics().items() if 'outcome="duplicate"' in k and '"arms"' in k
+    ]
     assert sum(duplicates) == 1600
 
 

@@ -72,7 +72,9 @@ def test_the_same_model_twice_is_not_told_apart(server, measured):
 
 
 @pytest.mark.parametrize("weights", [(50, 50), (99, 1)])
-def test_requests_are_split_as_the_weights_say_and_the_test_of_that_agrees(server, weights, measured):
+def test_requests_are_split_as_the_weights_say_and_the_test_of_that_agrees(
+    server, weights, measured
+):
     model = server.put(f"ratio{weights[1]}", {1: STUDENT, 2: STUDENT})
     split(model, v1=weights[0], v2=weights[1])
     send(model, rows=2, window=8)
@@ -105,7 +107,11 @@ def test_changing_the_weights_does_not_begin_an_experiment_anew(server):
     assert told["sample_ratio"]["ok"]
 
 
-@pytest.mark.xfail(strict=True, reason="counted only from the next look on, up to 200 ms later")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="counted only from the next look on, up to 200 ms later",
+)
 def test_what_arms_do_from_the_moment_that_their_weights_hold_is_counted(server):
     """`Figures::look` sets its marks when it is called next: what was answered until then, and the feedback about
     it, is in no window (or in the one of the weights before)."""
@@ -118,7 +124,11 @@ def test_what_arms_do_from_the_moment_that_their_weights_hold_is_counted(server)
         assert sum(arm["samples"] for arm in told["arms"]) == 160
 
 
-@pytest.mark.xfail(strict=True, reason="feedback about requests that name their version is counted")
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="feedback about requests that name their version is counted",
+)
 def test_feedback_about_requests_that_name_their_version_does_not_count_in_comparisons(server):
     """docs/traffic.md: such requests "don't count in comparisons"."""
     model = server.put("pinned", {1: STUDENT, 2: STUDENT})

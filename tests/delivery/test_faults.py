@@ -48,7 +48,9 @@ def try_out(model, gates=GATES, connections=8):
 
 
 @pytest.mark.parametrize("fault", ["error_every", "panic_every"])
-def test_a_candidate_that_fails_is_back_within_two_intervals_and_hurts_one_percent(server, fault, measured):
+def test_a_candidate_that_fails_is_back_within_two_intervals_and_hurts_one_percent(
+    server, fault, measured
+):
     model = put(server, fault, {fault: 1})
     state, took, exposed, sent = try_out(model)
     assert state["state"] == "rolled_back", state
@@ -73,7 +75,9 @@ def test_a_candidate_that_fails_now_and_then_is_found_too(server, measured):
     model = put(server, "flaky", {"error_every": 4})
     state, took, exposed, sent = try_out(model)
     failed = [s for s in sent if not s.ok]
-    measured(f"{took:.2f} s, step {state['step']}; {len(failed)} of {len(exposed)} failed; {state['reason']}")
+    measured(
+        f"{took:.2f} s, step {state['step']}; {len(failed)} of {len(exposed)} failed; {state['reason']}"
+    )
     assert state["state"] == "rolled_back", state
     assert {s.version for s in failed} == {2}
     assert took <= 2 * INTERVAL
@@ -90,21 +94,26 @@ def test_a_slow_candidate_is_back_within_two_intervals_and_fails_nobody(server, 
     assert all(s.ok for s in sent)
 
 
-def test_a_slow_candidate_of_one_instance_is_found_by_its_p99_against_the_baseline(server, measured):
+def test_a_slow_candidate_of_one_instance_is_found_by_its_p99_against_the_baseline(
+    server, measured
+):
     toml = 'engine = "faults"\n[batching]\ninstances = 1\n'
     model = put(server, "slow_alone", {"delay_ms": 100}, toml)
-    state, took, exposed, sent = try_out(model, gates=["p99<=3x"])
+    state, took, exposed, _ = try_out(model, gates=["p99<=3x"])
     measured(f"{took:.2f} s, step {state['step']}; {len(exposed)} requests; {state['reason']}")
     assert state["state"] == "rolled_back" and state["step"] == 0, state
     assert took <= 2 * INTERVAL
 
 
-@pytest.mark.xfail(reason="it takes all compute threads, so that the baseline's p99 becomes its own")
+@pytest.mark.xfail(
+    raises=AssertionError,
+    reason="it takes all compute threads, so that the baseline's p99 becomes its own",
+)
 def test_a_slow_candidate_is_found_by_its_p99_against_the_baseline(server, measured):
     """At 1 %, with as many instances as there are compute threads (two here), 100 ms slow: the baseline waits for
     threads that the candidate holds. Its p99 goes from 6 to 100 ms, 3x of that is kept, and the rollout is done."""
-    model = put(server, "slow_p99", {"delay_ms": 100})
-    state, took, exposed, sent = try_out(model, gates=["p99<=3x"])
+    model = put(server, "slow_unseen", {"delay_ms": 100})
+    state, took, exposed, _ = try_out(model, gates=["p99<=3x"])
     measured(f"{took:.2f} s, step {state['step']}; {len(exposed)} requests; {state['reason']}")
     assert state["state"] == "rolled_back" and state["step"] == 0, state
     assert took <= 2 * INTERVAL

@@ -9,7 +9,9 @@ from load import Load, send
 
 def golden(image: int, **expect) -> str:
     data = fashion.images()[image].ravel().astype(float).tolist()
-    return json.dumps({"inputs": {"input": {"shape": [1, 1, 28, 28], "data": data}}, "expect": expect})
+    return json.dumps(
+        {"inputs": {"input": {"shape": [1, 1, 28, 28], "data": data}}, "expect": expect}
+    )
 
 
 def put(server, name: str, goldens: dict):
@@ -33,7 +35,7 @@ def test_a_version_that_disagrees_with_a_golden_request_gets_no_traffic(server):
     assert {s.version for s in load.sent} == {1}
     assert {s.version for s in send(model, range(640))} == {1}
     assert all(d["rollout"]["state"] != "running" for d in model.history() if d.get("rollout"))
-    assert [e["kind"] for e in model.events()][0] == "automatic_rollback"
+    assert model.events()[0]["kind"] == "automatic_rollback"
 
 
 def test_a_version_that_agrees_with_its_golden_requests_gets_traffic(server):

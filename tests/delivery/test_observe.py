@@ -12,7 +12,10 @@ from load import Sent, request, send
 from server import FEEDBACK, until
 from wire import ask_all
 
-LABELS = FEEDBACK + '[output]\nkind = "classification"\nlabels = "labels.txt"\ntop_k = 3\nsoftmax = true\n'
+LABELS = (
+    FEEDBACK
+    + '[output]\nkind = "classification"\nlabels = "labels.txt"\ntop_k = 3\nsoftmax = true\n'
+)
 
 
 def read(directory) -> list:
@@ -62,7 +65,9 @@ def test_every_prediction_is_a_line_with_its_id_and_its_best_classes(logged):
             np.testing.assert_allclose([c["score"] for c in ranked], scores[best], rtol=1e-4)
             if name == "named":
                 assert [c["label"] for c in ranked] == [fashion.NAMES[c] for c in best]
-    assert [line["top_k"][0][0]["class"] for line in (lines[s.id] for s in sent)] == [s.classes[0] for s in sent]
+    assert [line["top_k"][0][0]["class"] for line in (lines[s.id] for s in sent)] == [
+        s.classes[0] for s in sent
+    ]
 
 
 def test_under_load_what_is_not_logged_is_counted(logged, measured):
@@ -76,7 +81,9 @@ def test_under_load_what_is_not_logged_is_counted(logged, measured):
     def all_accounted():
         return len(read(log)) + dropped() == len(sent)
 
-    until(all_accounted, 15, lambda: f"{len(read(log))} logged + {dropped()} dropped of {len(sent)}")
+    until(
+        all_accounted, 15, lambda: f"{len(read(log))} logged + {dropped()} dropped of {len(sent)}"
+    )
     assert {line["request_id"] for line in read(log)} <= {s.id for s in sent}
     assert server.metrics()['ocelli_prediction_log_total{outcome="written"}'] == len(read(log))
     measured(f"{dropped():.0f} of {len(sent)} lines were dropped")
@@ -94,7 +101,11 @@ def test_drift_is_seen_when_the_images_are_inverted_and_gone_when_they_are_not(s
     def drift():
         wanted = 'ocelli_drift{{measure="{}",model="drift",of="{}",version="1"}}'
         metrics = server.metrics()
-        series = {(m, of): wanted.format(m, of) for m in ("psi", "kl", "noise") for of in ("mean", "std", "class")}
+        series = {
+            (m, of): wanted.format(m, of)
+            for m in ("psi", "kl", "noise")
+            for of in ("mean", "std", "class")
+        }
         return {key: metrics.get(name) for key, name in series.items()}
 
     def settled(high: bool):
@@ -114,7 +125,9 @@ def test_drift_is_seen_when_the_images_are_inverted_and_gone_when_they_are_not(s
     watched(-images[1500:2000])
     inverted = settled(high=True)
     assert inverted["kl", "mean"] > 10 * calm["kl", "mean"], inverted
-    assert calm["psi", "mean"] < 3 * calm["noise", "mean"], "what is as before is about as noisy as chance"
+    assert calm["psi", "mean"] < 3 * calm["noise", "mean"], (
+        "what is as before is about as noisy as chance"
+    )
     watched(images[2000:2500])
     again = settled(high=False)
     for name, figures in (("calm", calm), ("inverted", inverted), ("calm again", again)):

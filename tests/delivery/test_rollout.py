@@ -31,13 +31,17 @@ def test_a_worse_version_is_rolled_back_by_the_gate_of_accuracy(server, measured
     assert model.weights() == {1: 10_000}
     document = model.history()[-1]
     assert document["author"] == "rollout"
-    assert document["reason"].startswith(f"rollout: back to version 1: {gate} is breached: accuracy ")
+    assert document["reason"].startswith(
+        f"rollout: back to version 1: {gate} is breached: accuracy "
+    )
     assert state["reason"] == document["reason"]
     assert document["rollout"]["state"] == "rolled_back"
     [event] = [e for e in model.events() if e["kind"] == "automatic_rollback"]
     assert event["message"] == document["reason"] and event["revision"] == document["revision"]
     assert server.metrics()[BACK.format(model.name)] == 1
-    measured(f"{took:.1f} s, step {state['step']}, {8 * len(load.sent)} images: {document['reason']}")
+    measured(
+        f"{took:.1f} s, step {state['step']}, {8 * len(load.sent)} images: {document['reason']}"
+    )
     # And it stays so.
     sent = send(model, range(640))
     assert {s.version for s in sent} == {1}
@@ -74,7 +78,9 @@ def test_a_better_version_takes_all_steps(server, measured):
 def test_without_samples_a_rollout_does_not_go_on_and_goes_back_at_its_timeout(server):
     model = server.put("idle", {1: STUDENT, 2: TEACHER})
     model.set(v1=100)
-    model.rollout(to=2, steps=[50, 100], interval="200ms", timeout="1500ms", gates=["accuracy>=90%"])
+    model.rollout(
+        to=2, steps=[50, 100], interval="200ms", timeout="1500ms", gates=["accuracy>=90%"]
+    )
     state = model.wait_for_state("rolled_back", "done", seconds=10)
     assert state["state"] == "rolled_back"
     assert "the step's time is over" in state["reason"], state
@@ -139,7 +145,9 @@ def test_setting_weights_is_refused_while_a_rollout_moves_them(steady):
     before = steady.history()
     refused(400, "a rollout of version 2", steady.set, v1=50, v2=50)
     refused(400, "a rollout of version 2", steady.admin, "PUT", "traffic", {"latest": True})
-    refused(400, "a rollout", steady.admin, "POST", "bandit", {"min": 0, "max": 10000, "interval": "1s"})
+    refused(
+        400, "a rollout", steady.admin, "POST", "bandit", {"min": 0, "max": 10000, "interval": "1s"}
+    )
     assert steady.history() == before
     # What is no weight may be changed, and the rollout goes on.
     steady.admin("PUT", "traffic", {"sticky": {"by": "header", "name": "x-user"}})

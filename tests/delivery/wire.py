@@ -68,6 +68,8 @@ def ask_all(address: str, requests: list[bytes], connections=4, window=8) -> lis
 
     answers = [None] * len(requests)
     with ThreadPoolExecutor(connections) as pool:
-        for i, share in enumerate(pool.map(some, [requests[i::connections] for i in range(connections)])):
+        for i, share in enumerate(
+            pool.map(some, [requests[i::connections] for i in range(connections)])
+        ):
             answers[i::connections] = share
     return answers

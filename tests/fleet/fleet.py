@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import numpy as np
 import onnx
@@ -18,6 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("OCELLI_BIN", ROOT / "target/release/ocelli")
 ALL = "[versions]\nall = true\n"
 NOBODY = 65534
+PATIENCE = 10
+"""Seconds that a server may take until it is ready."""
 
 
 class Refused(Exception):
@@ -99,6 +101,8 @@ class Server:
             self.command(), stderr=subprocess.PIPE, text=True, env=env, cwd="/", **who
         )
         self.log = []
+        patience = Timer(PATIENCE, self.process.kill)
+        patience.start()
         for line in self.process.stderr:
             self.log.append(line)
             entry = json.loads(line)
@@ -108,6 +112,7 @@ class Server:
                 break
         else:
             raise RuntimeError("the server did not start:\n" + "".join(self.log))
+        patience.cancel()
         # A full pipe would stop the server.
         log, stderr = self.log, self.process.stderr
         Thread(target=lambda: log.extend(stderr), daemon=True).start()
