@@ -11,7 +11,6 @@ OCELLI_BIN and LOADTEST_BIN name other binaries. SHADOW_ROUNDS and SHADOW_SECOND
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -111,8 +110,8 @@ class Server:
 
 
 def middle(values: list) -> str:
-    low, mid, high = statistics.quantiles(values, n=4)
-    return f"median {statistics.median(values):.3f}, quartiles {low:.3f} to {high:.3f}"
+    low, mid, high = np.percentile(values, [25, 50, 75])
+    return f"median {mid:.3f}, quartiles {low:.3f} to {high:.3f}"
 
 
 def rounds(server: Server, *flags: str):

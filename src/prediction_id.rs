@@ -2,7 +2,8 @@
 //! feedback and none has to remember the answer. Pure.
 //!
 //! `0193f0c2a7b87c3e9d1f0a2b3c4d5e6f.mnist.3.9+2+7.5f1c9a2b`: a UUID, the model, its version, the
-//! class that each row got (`-` where they were not asked for), a checksum.
+//! class that each row got (`-` where they were not asked for), a checksum. An answer that was given as an arm
+//! of the traffic says under which revision: `….mnist.3r12.9….`
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +37,7 @@ pub struct PredictionId {
     unique: Uuid,
     model: String,
     version: u64,
+    revision: Option<u64>,
     classes: SmallVec<[u32; 1]>,
 }
 
@@ -58,7 +60,9 @@ pub enum IdError {
     #[error("the model in the id is {0:?}, expected a percent-encoded name")]
     Model(String),
     /// The third part is no number.
-    #[error("the version in the id is {0:?}, expected a number")]
+    #[error(
+        "the version in the id is {0:?}, expected a number, or one with a revision such as 3r12"
+    )]
     Version(String),
     /// The fourth part is no list of numbers.
     #[error("the classes in the id are {0:?}, expected numbers joined by `+`, or `-`")]
@@ -92,15 +96,24 @@ impl PredictionId {
         if classes.len() > MAX_CLASSES {
             return Err(IdError::TooManyClasses(classes.len()));
         }
-        let id = PredictionId { unique, model: model.to_owned(), version, classes };
-        // Only a very long name with very many classes gets here.
-        if id.len_at_most() > MAX_LEN {
-            let len = id.text().len();
+        let model = model.to_owned();
+        PredictionId { unique, model, version, revision: None, classes }.fits()
+    }
+
+    /// The same, of an answer that was given as an arm of the traffic under this revision.
+    pub fn under(self, revision: u64) -> Result<PredictionId, IdError> {
+        PredictionId { revision: Some(revision), ..self }.fits()
+    }
+
+    fn fits(self) -> Result<PredictionId, IdError> {
+        // Only a very long name with very many classes does not.
+        if self.len_at_most() > MAX_LEN {
+            let len = self.text().len();
             if len > MAX_LEN {
                 return Err(IdError::TooLong(len));
             }
         }
-        Ok(id)
+        Ok(self)
     }
 
     /// Tells this answer from all others.
@@ -118,6 +131,11 @@ impl PredictionId {
         self.version
     }
 
+    /// The revision of the traffic that it was an arm of; none if the request asked for this version.
+    pub fn revision(&self) -> Option<u64> {
+        self.revision
+    }
+
     /// The class that each row got; empty where they were not asked for.
     pub fn classes(&self) -> &[u32] {
         &self.classes
@@ -132,6 +150,10 @@ impl PredictionId {
         text.extend(utf8_percent_encode(&self.model, PLAIN));
         text.push('.');
         text.push_str(number.format(self.version));
+        if let Some(revision) = self.revision {
+            text.push('r');
+            text.push_str(number.format(revision));
+        }
         text.push('.');
         for (i, class) in self.classes.iter().enumerate() {
             if i > 0 {
@@ -151,7 +173,7 @@ impl PredictionId {
     /// No id of these sizes is longer: every byte of the name may take three characters.
     fn len_at_most(&self) -> usize {
         let dots = 4;
-        Simple::LENGTH + 3 * self.model.len() + 20 + 11 * self.classes.len() + 1 + SUM_LEN + dots
+        Simple::LENGTH + 3 * self.model.len() + 41 + 11 * self.classes.len() + 1 + SUM_LEN + dots
     }
 }
 
@@ -194,13 +216,16 @@ impl FromStr for PredictionId {
             return Err(IdError::Checksum);
         }
         // From here on only what was made by hand fails.
+        let number = |text: &str| text.parse().map_err(|_| IdError::Version(version.to_owned()));
+        let (of, revision) = version.split_once('r').map_or((version, None), |(v, r)| (v, Some(r)));
         let id = PredictionId {
             unique: Uuid::try_parse(unique).map_err(|_| IdError::Unique(unique.to_owned()))?,
             model: percent_decode_str(model)
                 .decode_utf8()
                 .map_err(|_| IdError::Model(model.to_owned()))?
                 .into_owned(),
-            version: version.parse().map_err(|_| IdError::Version(version.to_owned()))?,
+            version: number(of)?,
+            revision: revision.map(number).transpose()?,
             classes: parse_classes(classes)?,
         };
         if id.text() == text { Ok(id) } else { Err(IdError::Spelling) }

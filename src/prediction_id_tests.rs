@@ -23,6 +23,19 @@ fn reads_well_and_stays_the_same_across_releases() {
 }
 
 #[test]
+fn an_arm_tells_its_revision() {
+    let id = example().under(12).unwrap();
+    let text = id.to_string();
+    assert!(text.contains(".mnist.3r12.9+2+7."), "{text}");
+    assert_eq!(text.parse::<PredictionId>().unwrap().revision(), Some(12));
+    assert_eq!(example().revision(), None);
+    for version in ["3r", "r1", "3r1r2", "3rx"] {
+        let text = signed(&format!("{UNIQUE}.m.{version}.-"));
+        assert_eq!(text.parse::<PredictionId>(), Err(IdError::Version(version.into())));
+    }
+}
+
+#[test]
 fn no_classes_and_odd_names() {
     let id = PredictionId::issue("a.b/ü%", u64::MAX, smallvec![]).unwrap();
     let text = id.to_string();

@@ -107,7 +107,14 @@ impl App {
         )
         .map_err(other)?;
         let waker = reconciler.waker();
-        publisher.on_change(move || waker.wake());
+        let (figures, held) = (control.figures.clone(), Arc::downgrade(&publisher));
+        publisher.on_change(move |model| {
+            if let Some(Ok(standing)) = held.upgrade().map(|p| p.standing(model)) {
+                figures.look(model, &standing);
+            }
+            // Other versions may be wanted than were.
+            waker.wake();
+        });
         let limits =
             ImageLimits { max_pixels: config.max_image_pixels, max_bytes: config.max_body_bytes };
         delivery::start(&control, &metrics, limits);

@@ -109,6 +109,13 @@ impl<W: Work> Core<W> {
         self.next_id
     }
 
+    /// Sets how many of a queue's batches may run at once. Those that run already go on.
+    pub fn set_instances(&mut self, id: QueueId, instances: usize) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.limits.instances = instances;
+        }
+    }
+
     /// Forgets a queue; gives back what still waited in it.
     pub fn close(&mut self, id: QueueId) -> Vec<W> {
         let lanes = self.queues.remove(&id).map(|q| q.lanes).unwrap_or_default();

@@ -46,6 +46,18 @@ fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
+#[test]
+fn a_queue_that_is_held_back_leaves_a_thread_free() {
+    let mut w = World::new(Limits { max_batch: 1, ..LIMITS });
+    let work: Vec<_> = (0..3).map(|id| item(id, 1, w.t0)).collect();
+    w.core.set_instances(w.queue, 1);
+    w.core.push(w.queue, &[1], work, w.t0, 2, &mut w.dead).unwrap();
+    assert!(matches!(w.core.next(w.t0, &mut w.dead), Next::Run(..)));
+    assert_eq!(w.core.next(w.t0, &mut w.dead), Next::Idle);
+    w.core.set_instances(w.queue, 2);
+    assert!(matches!(w.core.next(w.t0, &mut w.dead), Next::Run(..)));
+}
+
 struct World {
     core: Core<Item>,
     queue: QueueId,

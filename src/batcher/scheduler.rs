@@ -162,6 +162,17 @@ impl Queue {
         &self.limits
     }
 
+    /// Leaves at least one compute thread to others, or no longer. An arm with little of the traffic must
+    /// not slow the rest down when it turns out to be slow.
+    pub fn hold_back(&self, held: bool) {
+        let (all, threads) = (self.limits.instances, self.shared.threads);
+        let instances = if held { all.min(threads.saturating_sub(1).max(1)) } else { all };
+        self.shared.lock().core.set_instances(self.id, instances);
+        if !held {
+            self.shared.work.notify_one();
+        }
+    }
+
     /// What its batches run on.
     pub fn target(&self) -> &Arc<Target> {
         &self.target

@@ -13,10 +13,35 @@ use crate::telemetry::metrics::Metrics;
 /// Versions that are kept, the least recently created going first.
 const KEPT: usize = 1024;
 
+/// Revisions of which a version's feedback as an arm is kept apart; older ones are forgotten.
+const REVISIONS: usize = 64;
+
 /// The ledgers, by model and version.
 pub struct Ledgers {
-    ledgers: Mutex<BTreeMap<(String, u64), Arc<Ledger>>>,
+    ledgers: Mutex<Kept>,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Kept {
+    versions: BTreeMap<(String, u64), Entry>,
+    /// Counts the versions that were ever kept.
+    created: u64,
+}
+
+struct Entry {
+    created: u64,
+    ledger: Arc<Ledger>,
+    /// What was said of answers that were given as an arm, by the revision they were given under: so that
+    /// late feedback counts where it belongs.
+    arms: BTreeMap<u64, Said>,
+}
+
+/// What was said of some answers.
+#[derive(Clone, Copy, Default)]
+struct Said {
+    accuracy: Counts,
+    reward: Moments,
 }
 
 impl Ledgers {
@@ -27,7 +52,7 @@ impl Ledgers {
 
     /// Counts what was said of an answer; false if it was said before.
     pub fn record(&self, id: &PredictionId, feedback: &Feedback) -> Result<bool, FeedbackError> {
-        let ledger = self.of(id.model(), id.version());
+        let ledger = self.with(id.model(), id.version(), |entry| entry.ledger.clone());
         let accepted = ledger.record(id, feedback, Instant::now())?;
         let right = match (feedback.correct, feedback.label) {
             (Some(correct), _) => Some(correct),
@@ -43,34 +68,50 @@ impl Ledgers {
             None => "reward",
         };
         let version = id.version().to_string();
-        let family = &self.metrics.delivery.feedback;
-        family.with_label_values(&[id.model(), version.as_str(), outcome]).inc();
-        if let Some(reward) = feedback.reward.filter(|_| accepted) {
-            let add = |moment: &str, by: f64| {
-                let family = &self.metrics.delivery.rewards;
-                family.with_label_values(&[id.model(), version.as_str(), moment]).inc_by(by);
-            };
-            add("n", 1.0);
-            add("squares", reward * reward);
-            add(if reward < 0.0 { "negative" } else { "positive" }, reward.abs());
+        let delivery = &self.metrics.delivery;
+        delivery.feedback.with_label_values(&[id.model(), version.as_str(), outcome]).inc();
+        if let Some(revision) = id.revision().filter(|_| accepted) {
+            self.with(id.model(), id.version(), |entry| {
+                entry.say(revision, right, feedback.reward)
+            });
+            delivery.arm_feedback.with_label_values(&[id.model(), version.as_str(), outcome]).inc();
+            if let Some(reward) = feedback.reward {
+                let add = |moment: &str, by: f64| {
+                    let labels = [id.model(), version.as_str(), moment];
+                    delivery.rewards.with_label_values(&labels).inc_by(by);
+                };
+                add("n", 1.0);
+                add("squares", reward * reward);
+                add(if reward < 0.0 { "negative" } else { "positive" }, reward.abs());
+            }
         }
         Ok(accepted)
     }
 
     /// How good a version's answers were.
     pub fn snapshot(&self, model: &str, version: u64) -> Option<Snapshot> {
-        let ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        let ledger = ledgers.get(&(model.to_owned(), version)).cloned();
-        drop(ledgers);
+        let kept = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = kept.versions.get(&(model.to_owned(), version));
+        let ledger = entry.map(|entry| entry.ledger.clone());
+        drop(kept);
         ledger.map(|ledger| ledger.snapshot(Instant::now()))
     }
 
-    /// Adds what feedback says to a version's figures.
-    pub fn add(&self, model: &str, version: u64, figures: &mut ArmFigures) {
-        let Some(Snapshot { total, .. }) = self.snapshot(model, version) else { return };
-        figures.accuracy = Counts::new(total.judged, total.correct);
-        let reward = total.reward;
-        figures.reward = Moments { n: reward.n, sum: reward.sum, sum_sq: reward.sum_squares };
+    /// Adds to a version's figures what is said of the answers that it gave as an arm under these
+    /// revisions.
+    pub fn add(
+        &self,
+        model: &str,
+        version: u64,
+        revisions: std::ops::Range<u64>,
+        figures: &mut ArmFigures,
+    ) {
+        let kept = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = kept.versions.get(&(model.to_owned(), version)) else { return };
+        for (_, said) in entry.arms.iter().filter(|(revision, _)| revisions.contains(revision)) {
+            figures.accuracy = figures.accuracy.merge(said.accuracy);
+            figures.reward = figures.reward.merge(said.reward);
+        }
     }
 
     /// Sets the gauges of a version.
@@ -99,12 +140,29 @@ impl Ledgers {
         }
     }
 
-    fn of(&self, model: &str, version: u64) -> Arc<Ledger> {
-        let mut ledgers = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
-        if ledgers.len() >= KEPT && !ledgers.contains_key(&(model.to_owned(), version)) {
-            ledgers.pop_first();
+    fn with<T>(&self, model: &str, version: u64, f: impl FnOnce(&mut Entry) -> T) -> T {
+        let mut kept = self.ledgers.lock().unwrap_or_else(PoisonError::into_inner);
+        let Kept { versions, created } = &mut *kept;
+        let key = (model.to_owned(), version);
+        if versions.len() >= KEPT && !versions.contains_key(&key) {
+            let oldest = versions.iter().min_by_key(|(_, e)| e.created).map(|(k, _)| k.clone());
+            oldest.and_then(|oldest| versions.remove(&oldest));
         }
-        let ledger = ledgers.entry((model.to_owned(), version));
-        ledger.or_insert_with(|| Arc::new(Ledger::new(Instant::now()))).clone()
+        f(versions.entry(key).or_insert_with(|| {
+            *created += 1;
+            let ledger = Arc::new(Ledger::new(Instant::now()));
+            Entry { created: *created, ledger, arms: BTreeMap::new() }
+        }))
+    }
+}
+
+impl Entry {
+    fn say(&mut self, revision: u64, right: Option<bool>, reward: Option<f64>) {
+        let said = self.arms.entry(revision).or_default();
+        right.into_iter().for_each(|right| said.accuracy.record(right));
+        reward.into_iter().for_each(|reward| said.reward.record(reward));
+        if self.arms.len() > REVISIONS {
+            self.arms.pop_first();
+        }
     }
 }

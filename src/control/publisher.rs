@@ -7,16 +7,19 @@ use std::time::Instant;
 use super::document::Document;
 use super::history::{History, Traffic};
 use crate::error::InferError;
-use crate::router::{ModelRoutes, Plan, Router, ServedVersion, Snapshot, VersionStatus};
+use crate::router::{ModelRoutes, Plan, Router, SLOTS, ServedVersion, Snapshot, VersionStatus};
 use crate::telemetry::metrics::Metrics;
+
+/// Is told of a model.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
 
 /// The one writer of the router. Its lock is held for microseconds and never by a request.
 pub struct Publisher {
     router: Arc<Router>,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
-    /// Called when other versions may be wanted than were.
-    on_change: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// Called with the model whose traffic became another.
+    on_change: OnceLock<Tell>,
 }
 
 #[derive(Default)]
@@ -71,9 +74,9 @@ impl Publisher {
         Publisher { router, metrics, state: Mutex::default(), on_change: OnceLock::new() }
     }
 
-    /// Has `wake` called when other versions may be wanted than were. Only the first caller is heard.
-    pub fn on_change(&self, wake: impl Fn() + Send + Sync + 'static) {
-        drop(self.on_change.set(Box::new(wake)));
+    /// Has `tell` called with the model whose traffic became another. Only the first caller is heard.
+    pub fn on_change(&self, tell: impl Fn(&str) + Send + Sync + 'static) {
+        drop(self.on_change.set(Box::new(tell)));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -138,8 +141,8 @@ impl Publisher {
                 .with_label_values(&[name])
                 .set(d.revision as i64);
         }
-        if let Some(wake) = self.on_change.get() {
-            wake();
+        if let Some(tell) = self.on_change.get() {
+            tell(name);
         }
         true
     }
@@ -190,6 +193,13 @@ impl ModelState {
         let available = self.loaded.versions.keys().copied().collect();
         self.history.select(&self.loaded.selected);
         let plan = self.history.settle(name, &available);
+        if let Some(plan) = &plan {
+            let weights = plan.slots.weights();
+            for (version, served) in &self.loaded.versions {
+                let weight = weights.get(version).copied().unwrap_or(0);
+                served.queue.hold_back((1..SLOTS / 2).contains(&weight));
+            }
+        }
         let Loaded { versions, labels, statuses, problem, .. } = self.loaded.clone();
         ModelRoutes { versions, labels, plan, statuses, problem }
     }

@@ -36,8 +36,8 @@ pub struct ModelRoutes {
 pub struct Route {
     /// This version does.
     pub version: Arc<ServedVersion>,
-    /// How it came to.
-    pub why: Why,
+    /// The revision of the traffic that it is an arm of; none if the request asked for this version.
+    pub arm_of: Option<u64>,
     /// These get a copy.
     pub shadows: SmallVec<[Arc<ServedVersion>; 2]>,
 }
@@ -119,7 +119,8 @@ impl Snapshot {
             }
             _ => SmallVec::new(),
         };
-        Ok(Route { version: served, why, shadows })
+        let arm_of = routes.plan.as_ref().filter(|_| why == Why::Arm).map(|plan| plan.revision);
+        Ok(Route { version: served, arm_of, shadows })
     }
 }
 

@@ -18,7 +18,9 @@ use crate::tensor::Tensor;
 use crate::vision::ImageLimits;
 
 /// Copies that may wait.
-const WAITING: usize = 64;
+const COPIES: usize = 64;
+/// Things in all that may wait.
+const WAITING: usize = 4096;
 /// Bytes of the copies that may wait: beside those that requests under way may hold.
 const BYTES: usize = 64 << 20;
 
@@ -47,6 +49,7 @@ enum After {
 pub struct Background {
     queue: Option<SyncSender<After>>,
     bytes: Arc<AtomicUsize>,
+    copies: Arc<AtomicUsize>,
     log: Option<Arc<PredictionLog>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,13 +58,13 @@ impl Background {
     /// Starts the thread. What is logged goes to `log`.
     pub fn start(limits: ImageLimits, log: Option<PredictionLog>) -> std::io::Result<Background> {
         let (queue, work) = sync_channel(WAITING);
-        let bytes = Arc::new(AtomicUsize::new(0));
+        let (bytes, copies) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let log = log.map(Arc::new);
-        let (held, to) = (bytes.clone(), log.clone());
+        let (held, counted, to) = (bytes.clone(), copies.clone(), log.clone());
         let thread = std::thread::Builder::new()
             .name("ocelli-background".to_owned())
-            .spawn(move || run(&work, &held, &limits, to.as_deref()))?;
-        Ok(Background { queue: Some(queue), bytes, log, thread: Some(thread) })
+            .spawn(move || run(&work, &held, &counted, &limits, to.as_deref()))?;
+        Ok(Background { queue: Some(queue), bytes, copies, log, thread: Some(thread) })
     }
 
     /// The log of predictions, if there is one.
@@ -72,7 +75,9 @@ impl Background {
     /// Computes a copy some time, or drops it.
     pub fn copy(&self, copy: Copy) {
         let (size, tally) = (copy.bytes(), copy.version.clone());
-        if !self.submit(size, After::Copy(Box::new(copy))) {
+        let waiting = self.copies.fetch_add(1, Ordering::Relaxed);
+        if waiting >= COPIES || !self.submit(size, After::Copy(Box::new(copy))) {
+            self.copies.fetch_sub(1, Ordering::Relaxed);
             tally.queue.target().metrics.arm.shadow_shed();
         }
     }
@@ -116,13 +121,17 @@ impl Copy {
 fn run(
     work: &Receiver<After>,
     held: &AtomicUsize,
+    copies: &AtomicUsize,
     limits: &ImageLimits,
     log: Option<&PredictionLog>,
 ) {
     give_way();
     while let Ok(after) = work.recv() {
         let size = match &after {
-            After::Copy(copy) => copy.bytes(),
+            After::Copy(copy) => {
+                copies.fetch_sub(1, Ordering::Relaxed);
+                copy.bytes()
+            }
             After::Keep(answered) => answered.seen.bytes(),
         };
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match after {

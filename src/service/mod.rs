@@ -20,7 +20,7 @@ use crate::error::InferError;
 use crate::input::InputValue;
 use crate::observe::prediction_log::PredictionLog;
 use crate::prediction_id::{MAX_CLASSES, PredictionId};
-use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion, Why};
+use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion};
 use crate::telemetry::trace::{RequestTrace, Stage};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
@@ -50,7 +50,6 @@ pub struct Routed {
     pub trace: Option<RequestTrace>,
     /// What its answer will be known by.
     pub ticket: Arc<Ticket>,
-    why: Why,
     copies: smallvec::SmallVec<[Arc<ServedVersion>; 2]>,
     /// What the copies are of, once it is computed.
     copied: OnceLock<(Named, Vec<Tensor>)>,
@@ -65,6 +64,7 @@ pub struct Routed {
 pub struct Ticket {
     unique: uuid::Uuid,
     version: Arc<ServedVersion>,
+    arm_of: Option<u64>,
     classes: OnceLock<Classes>,
 }
 
@@ -73,7 +73,10 @@ impl Ticket {
     pub fn id(&self) -> String {
         let info = &self.version.info;
         let classes = self.classes.get().filter(|c| c.len() <= MAX_CLASSES).cloned();
-        let id = |classes| PredictionId::new(self.unique, &info.model, info.version, classes);
+        let id = |classes| {
+            let id = PredictionId::new(self.unique, &info.model, info.version, classes)?;
+            self.arm_of.map_or(Ok(id.clone()), |revision| id.under(revision))
+        };
         // A name too long for an id has none to show; nothing can be fed back then.
         let id = id(classes.unwrap_or_default()).or_else(|_| id(Classes::new()));
         id.map(|id| id.to_string()).unwrap_or_default()
@@ -111,18 +114,18 @@ impl InferenceService {
 
     /// Picks the version that answers.
     pub fn route(&self, spec: &ModelSpec, request: &dyn Asked) -> Result<Routed, InferError> {
-        let Route { version, why, shadows: copies } = self.router.route(spec, request)?;
+        let Route { version, arm_of, shadows: copies } = self.router.route(spec, request)?;
         version.queue.target().metrics.started();
         let ticket = Ticket {
             unique: uuid::Uuid::now_v7(),
             version: version.clone(),
+            arm_of,
             classes: OnceLock::new(),
         };
         Ok(Routed {
             version,
             trace: None,
             ticket: Arc::new(ticket),
-            why,
             copies,
             copied: OnceLock::new(),
             seen: OnceLock::new(),
@@ -306,7 +309,7 @@ impl Routed {
         if !std::mem::replace(&mut self.finished, true) {
             let (metrics, took) = (&self.version.queue.target().metrics, self.started.elapsed());
             metrics.finished(status, took);
-            if self.why == Why::Arm {
+            if self.ticket.arm_of.is_some() {
                 metrics.arm.answered(status, took);
             }
             self.copy();

@@ -31,7 +31,9 @@ pub struct DeliveryMetrics {
     pub store_up: IntGaugeVec,
     /// Feedback, by what it said.
     pub feedback: IntCounterVec,
-    /// Rewards: how many, the sums of the positive and of the negative ones, and that of their squares.
+    /// The same, of answers that were given as an arm of the traffic.
+    pub arm_feedback: IntCounterVec,
+    /// Rewards of such answers: how many, the sums of the positive and of the negative ones, and that of their squares.
     pub rewards: CounterVec,
     /// Share of the answers that feedback found right, by window.
     pub accuracy: GaugeVec,
@@ -158,9 +160,15 @@ impl DeliveryMetrics {
                 "Feedback, by what it said.",
                 &["model", "version", "outcome"]
             ),
+            arm_feedback: family!(
+                IntCounterVec,
+                "ocelli_arm_feedback_total",
+                "Feedback on answers that were given as an arm of the traffic, by what it said.",
+                &["model", "version", "outcome"]
+            ),
             rewards: family!(
                 CounterVec,
-                "ocelli_reward_total",
+                "ocelli_arm_reward_total",
                 "Rewards of feedback: n, positive and negative sums, sum of squares.",
                 &["model", "version", "moment"]
             ),

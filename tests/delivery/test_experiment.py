@@ -107,11 +107,6 @@ def test_changing_the_weights_does_not_begin_an_experiment_anew(server):
     assert told["sample_ratio"]["ok"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="counted only from the next look on, up to 200 ms later",
-)
 def test_what_arms_do_from_the_moment_that_their_weights_hold_is_counted(server):
     """`Figures::look` sets its marks when it is called next: what was answered until then, and the feedback about
     it, is in no window (or in the one of the weights before)."""
@@ -124,11 +119,6 @@ def test_what_arms_do_from_the_moment_that_their_weights_hold_is_counted(server)
         assert sum(arm["samples"] for arm in told["arms"]) == 160
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=AssertionError,
-    reason="feedback about requests that name their version is counted",
-)
 def test_feedback_about_requests_that_name_their_version_does_not_count_in_comparisons(server):
     """docs/traffic.md: such requests "don't count in comparisons"."""
     model = server.put("pinned", {1: STUDENT, 2: STUDENT})

@@ -81,7 +81,7 @@ impl Figures {
             return;
         }
         // Each arm from where it is now; one that comes later is counted from zero.
-        let counts = standing.versions.keys().map(|v| (*v, self.counted(model, *v, standing)));
+        let counts = standing.versions.keys().map(|v| (*v, counted(*v, standing)));
         let now = Mark { revision: plan.revision, at: Instant::now(), counts: counts.collect() };
         let same = known.is_some_and(|m| m.shares.keys().eq(shares.keys()));
         let arms = known.filter(|_| same).map_or_else(|| now.clone(), |m| m.arms.clone());
@@ -112,28 +112,31 @@ impl Figures {
                 (arms, prometheus.arms(model, earlier.at.elapsed()).await?)
             }
             None => {
-                let now: BTreeMap<u64, ArmFigures> = standing
-                    .versions
-                    .keys()
-                    .map(|v| (*v, self.counted(model, *v, standing)))
-                    .collect();
-                (difference(&now, &mark.counts), difference(&mark.counts, &earlier.counts))
+                let now: BTreeMap<u64, ArmFigures> =
+                    standing.versions.keys().map(|v| (*v, counted(*v, standing))).collect();
+                let mut arms = difference(&now, &mark.counts);
+                let mut before = difference(&mark.counts, &earlier.counts);
+                for (version, figures) in &mut arms {
+                    self.ledgers.add(model, *version, mark.revision..u64::MAX, figures);
+                }
+                for (version, figures) in &mut before {
+                    self.ledgers.add(model, *version, earlier.revision..mark.revision, figures);
+                }
+                (arms, before)
             }
         };
         Ok(Window { revision: mark.revision, length, arms, before })
     }
 
-    fn counted(&self, model: &str, version: u64, standing: &Standing) -> ArmFigures {
-        let served = standing.versions.get(&version);
-        let mut figures =
-            served.map(|v| v.queue.target().metrics.arm.figures()).unwrap_or_default();
-        self.ledgers.add(model, version, &mut figures);
-        figures
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Marks>> {
         self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What an arm did since it was loaded. What feedback says of it is counted by revision.
+fn counted(version: u64, standing: &Standing) -> ArmFigures {
+    let served = standing.versions.get(&version);
+    served.map(|v| v.queue.target().metrics.arm.figures()).unwrap_or_default()
 }
 
 fn difference(

@@ -83,8 +83,8 @@ impl Prometheus {
         let requests = sum("ocelli_arm_requests_total", "outcome")?;
         let latency = sum("ocelli_arm_duration_seconds_bucket", "le")?;
         let shadows = sum("ocelli_shadow_total", "outcome")?;
-        let feedback = sum("ocelli_feedback_total", "outcome")?;
-        let rewards = sum("ocelli_reward_total", "moment")?;
+        let feedback = sum("ocelli_arm_feedback_total", "outcome")?;
+        let rewards = sum("ocelli_arm_reward_total", "moment")?;
         let mut arms: BTreeMap<u64, ArmFigures> = BTreeMap::new();
         let all = [&requests, &latency, &shadows, &feedback];
         for version in all.iter().flat_map(|n| n.keys().map(|(v, _)| *v)) {
@@ -204,14 +204,14 @@ mod tests {
                 ),
             ),
             (
-                "ocelli_feedback_total",
+                "ocelli_arm_feedback_total",
                 concat!(
                     r#"{"metric":{"version":"2","outcome":"correct"},"value":[1,"3"]},"#,
                     r#"{"metric":{"version":"2","outcome":"wrong"},"value":[1,"1"]}"#
                 ),
             ),
             (
-                "ocelli_reward_total",
+                "ocelli_arm_reward_total",
                 concat!(
                     r#"{"metric":{"version":"2","moment":"n"},"value":[1,"4"]},"#,
                     r#"{"metric":{"version":"2","moment":"negative"},"value":[1,"0.5"]},"#,
