@@ -43,7 +43,7 @@ fn the_id_of_an_answer_is_enough_to_judge_it_and_counts_once() {
     let (_dir, server) = serve();
     // The third class is best of a positive number, the first of a negative one.
     let id = predict(&server, json!([[5.0], [-5.0]]));
-    assert!(id.contains(".m.1.2+0."), "{id}");
+    assert!(id.contains(".m.1r0.2+0."), "{id}");
     let accepted = |accepted: bool| (200, json!({ "accepted": accepted }));
     assert_eq!(tell(&server, &json!({ "request_id": id, "label": 2 })), accepted(true));
     assert_eq!(tell(&server, &json!({ "request_id": id, "label": 2 })), accepted(false));
@@ -68,7 +68,7 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         let error = body["error"].as_str().unwrap();
         assert!(status == 400 && error.contains(why), "{status} {error}");
     };
-    let changed = id.replace(".m.1.", ".m.2.");
+    let changed = id.replace(".m.1r0.", ".m.2r0.");
     refused(json!({ "request_id": changed, "label": 2 }), "checksum");
     refused(json!({ "request_id": "x", "label": 2 }), "parts");
     refused(json!({ "request_id": id }), "feedback for m");

@@ -58,7 +58,12 @@ fn may_write(dir: &Path) -> bool {
 async fn store(config: &ServeConfig) -> Result<Arc<dyn Store>, StartError> {
     let store: Arc<dyn Store> = match &config.traffic_store {
         TrafficStore::Memory => Arc::new(MemoryStore::new()),
-        TrafficStore::File(Some(dir)) => Arc::new(FileStore::open(dir).map_err(other)?),
+        TrafficStore::File(Some(dir)) => {
+            // What is not there can't be watched, only polled. A place that can't be made is told of by the
+            // store.
+            drop(std::fs::create_dir_all(dir));
+            Arc::new(FileStore::open(dir).map_err(other)?)
+        }
         TrafficStore::File(None) => {
             let dir = config.models.join(PLACE);
             if may_write(&dir) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::{Asked, ModelSpec, Plan, Selector, ServedVersion, Why};
+use super::{Asked, Attribute, ModelSpec, Plan, Selector, ServedVersion, Why};
 use crate::error::InferError;
 
 /// All models as they are served at one moment.
@@ -90,6 +90,14 @@ impl Snapshot {
     /// The routes of a model.
     pub fn model(&self, name: &str) -> Result<&ModelRoutes, InferError> {
         self.models.get(name).ok_or_else(|| InferError::UnknownModel(name.to_owned()))
+    }
+
+    /// The parameter of the query that a model's traffic is sticky by.
+    pub fn sticky_query(&self, model: &str) -> Option<&str> {
+        match &self.models.get(model)?.plan.as_ref()?.sticky {
+            Some((Attribute::Query(name), _)) => Some(name),
+            _ => None,
+        }
     }
 
     /// See [`super::Router::route`].

@@ -35,7 +35,7 @@ class Sent:
 
     @property
     def version(self) -> int:
-        return int(self.id.split(".")[2])
+        return int(self.id.split(".")[2].split("r")[0])
 
     @property
     def classes(self) -> list[int]:

@@ -133,7 +133,7 @@ def test_an_id_that_was_changed_in_any_part_is_refused(arms):
     other = "0" if unique[0] != "0" else "1"
     changed = [
         f"{other}{unique[1:]}.{name}.{version}.{classes}.{checksum}",
-        f"{unique}.{name}.{int(version) % 3 + 1}.{classes}.{checksum}",
+        f"{unique}.{name}.{int(version[0]) % 3 + 1}{version[1:]}.{classes}.{checksum}",
         f"{unique}.{name}.{version}.{(int(classes[0]) + 1) % 10}{classes[1:]}.{checksum}",
         f"{unique}.{name}.{version}.{classes}.{checksum[:-1]}{'0' if checksum[-1] != '0' else '1'}",
         id[:-1],

@@ -135,11 +135,6 @@ def test_a_change_is_in_force_in_all_three_replicas_within_100_ms(fleet):
         assert max(seen["served"] + seen["told"]) < 1.0
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the store's directory is made by the first change, and what isn't there can't be watched: "
-    "the other replicas hear of it by their poll of 1 s (src/control/store/file/watcher.rs)",
-)
 def test_the_very_first_change_is_in_force_in_all_replicas_as_soon(fleet):
     began = time.monotonic()
     revision = fleet[0].weigh({2: 1})["revision"]

@@ -86,11 +86,6 @@ def test_header_cookie_query_and_metadata_with_the_same_key_lead_to_the_same_ver
     assert len({http[0].infer_v2("?user=one").version for _ in range(60)}) == 3
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="V1 answers 400 `unknown query` to every parameter but its own two, also to the one that the "
-    "traffic is sticky by (src/protocol/tfs/answer.rs, Options::parse); V2 takes it",
-)
 def test_v1_takes_the_query_parameter_that_traffic_is_sticky_by(fleet):
     fleet[0].weigh({1: 50, 2: 50}, sticky={"by": "query", "name": "user"})
     http = Http(fleet[0].rest)

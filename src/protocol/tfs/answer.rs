@@ -22,8 +22,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// `top_k=N` gives N classes; `output=tensors` gives an image's raw outputs.
-    pub fn parse(query: Option<&str>) -> Result<Options, InferError> {
+    /// `top_k=N` gives N classes; `output=tensors` gives an image's raw outputs. The parameter that the
+    /// traffic is sticky by is the router's.
+    pub fn parse(query: Option<&str>, sticky: Option<&str>) -> Result<Options, InferError> {
         let mut options = Options::default();
         for pair in query.unwrap_or_default().split('&').filter(|p| !p.is_empty()) {
             match pair.split_once('=').unwrap_or((pair, "")) {
@@ -33,6 +34,7 @@ impl Options {
                 },
                 ("output", "tensors") => options.tensors = true,
                 ("output", "answers") => options.tensors = false,
+                (key, _) if Some(key) == sticky => {}
                 (key, value) => {
                     return Err(InferError::Invalid(format!(
                         "unknown query `{key}={value}`; there are top_k=N and output=tensors"
@@ -140,9 +142,9 @@ mod tests {
 
     #[test]
     fn reads_the_query_and_refuses_what_it_does_not_know() {
-        let parsed = Options::parse(Some("top_k=3&output=tensors")).unwrap();
+        let parsed = Options::parse(Some("top_k=3&output=tensors&user=ada"), Some("user")).unwrap();
         assert_eq!(parsed, Options { top_k: Some(3), tensors: true });
-        assert!(Options::parse(Some("topk=3")).is_err());
-        assert!(Options::parse(Some("top_k=0")).is_err());
+        assert!(Options::parse(Some("topk=3"), Some("user")).is_err());
+        assert!(Options::parse(Some("top_k=0"), None).is_err());
     }
 }

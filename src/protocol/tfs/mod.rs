@@ -71,7 +71,10 @@ async fn infer(
 ) -> Result<Response, InferError> {
     let (service, version) = (&shared.service, &routed.version);
     let (timeout, priority) = deadline_and_priority(&parts.headers)?;
-    let options = answer::Options::parse(parts.uri.query())?;
+    let snapshot = service.router.snapshot();
+    let sticky = snapshot.sticky_query(&version.info.model);
+    let options = answer::Options::parse(parts.uri.query(), sticky)?;
+    drop(snapshot);
     let deadline = service.deadline(routed, timeout);
     let body = read_body(shared, routed, deadline, body).await?;
     let place = version.queue.reserve()?;
