@@ -13,6 +13,9 @@ use super::store::{Store, StoreError};
 use crate::error::InferError;
 use crate::router::Slots;
 
+/// Revisions that another replica may be ahead.
+const LEAP: u64 = 1_000_000;
+
 /// Attempts at a change when others change the same model.
 const ATTEMPTS: usize = 16;
 
@@ -123,7 +126,14 @@ impl Operator {
     /// Takes over a document that another replica stored, without waiting to be told by the store.
     pub fn offer(&self, model: &str, document: Document) -> Result<(u64, bool), InferError> {
         document.traffic.check().map_err(|e| InferError::Invalid(e.to_string()))?;
-        self.publisher.standing(model)?;
+        // A number from nowhere would leave none for those that follow.
+        let (revision, newest) =
+            (document.revision, self.publisher.standing(model)?.history.revision());
+        if revision.saturating_sub(newest) > LEAP {
+            return Err(InferError::Invalid(format!(
+                "traffic of {model}: revision {revision} is too far from {newest}, the newest here"
+            )));
+        }
         let adopted = self.publisher.adopt(model, vec![document]);
         Ok((self.publisher.standing(model)?.history.revision(), adopted))
     }

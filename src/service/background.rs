@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use super::classes::top_classes;
+use super::classes::{top_classes, top_k_classes};
 use super::observe::Answered;
 use crate::batcher::run_now;
 use crate::input::InputValue;
@@ -23,6 +23,9 @@ const COPIES: usize = 64;
 const WAITING: usize = 4096;
 /// Bytes of the copies that may wait: beside those that requests under way may hold.
 const BYTES: usize = 64 << 20;
+
+/// Best classes of a row that are compared beside the very best.
+const TOP: usize = 5;
 
 /// Numbers that differ by more, relative to the answer's size, don't agree where there are no classes.
 const CLOSE: f64 = 1e-3;
@@ -200,7 +203,22 @@ fn compare(copy: &Copy, outputs: &[Tensor]) -> Agreement {
         .fold(if copy.outputs.len() == outputs.len() { 0.0 } else { f64::INFINITY }, f64::max);
     let classes = top_classes(&copy.by, &copy.outputs).zip(top_classes(&copy.version, outputs));
     let same = classes.map_or(distance <= CLOSE, |(given, got)| given == got);
-    Agreement { same, distance: distance.min(1e6) }
+    let top = |version, outputs| top_k_classes(version, outputs, TOP);
+    let best = top(&copy.by, &copy.outputs).zip(top(&copy.version, outputs));
+    let overlap = best.and_then(|(given, got)| overlap(&given, &got));
+    Agreement { same, distance: distance.min(1e6), overlap }
+}
+
+/// The mean share of the given classes of a row that are among those got.
+fn overlap(given: &[Vec<u32>], got: &[Vec<u32>]) -> Option<f64> {
+    if given.is_empty() || given.len() != got.len() {
+        return None;
+    }
+    let share = |(given, got): (&Vec<u32>, &Vec<u32>)| {
+        let common = given.iter().filter(|class| got.contains(class)).count();
+        common as f64 / given.len().max(1) as f64
+    };
+    Some(given.iter().zip(got).map(share).sum::<f64>() / given.len() as f64)
 }
 
 /// The greatest difference between two tensors, relative to the size of the first one's numbers.
@@ -219,6 +237,14 @@ fn distance(given: &Tensor, got: &Tensor) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn overlap_is_what_both_have_of_the_best() {
+        let rows = |rows: &[&[u32]]| rows.iter().map(|r| r.to_vec()).collect::<Vec<_>>();
+        assert_eq!(overlap(&rows(&[&[1, 2, 3, 4, 5]]), &rows(&[&[5, 4, 9, 8, 7]])), Some(0.4));
+        assert_eq!(overlap(&rows(&[&[1, 2], &[3, 4]]), &rows(&[&[2, 1], &[5, 6]])), Some(0.5));
+        assert_eq!(overlap(&rows(&[&[1]]), &rows(&[])), None);
+    }
 
     #[test]
     fn distance_is_relative_to_the_answer() {

@@ -13,6 +13,23 @@ pub type Classes = SmallVec<[u32; 1]>;
 /// The best class of each row: of the output that `model.toml` declares as a classification, or else of
 /// the only output if it has one score a class. `None` for other models.
 pub fn top_classes(version: &ServedVersion, outputs: &[Tensor]) -> Option<Classes> {
+    rows(version, outputs, |row| best(row, 1).first().map(|c| *c as u32))?.into_iter().collect()
+}
+
+/// As [`top_classes`], so many of each row, the best first.
+pub fn top_k_classes(
+    version: &ServedVersion,
+    outputs: &[Tensor],
+    count: usize,
+) -> Option<Vec<Vec<u32>>> {
+    rows(version, outputs, |row| best(row, count).into_iter().map(|c| c as u32).collect())
+}
+
+fn rows<T>(
+    version: &ServedVersion,
+    outputs: &[Tensor],
+    of: impl Fn(&[f32]) -> T,
+) -> Option<Vec<T>> {
     let output = match (&version.answerer, outputs) {
         (Some(Answerer::Classifier(classifier)), _) => outputs.get(classifier.output())?,
         (None, [only]) if only.shape().len() == 2 => only,
@@ -27,5 +44,5 @@ pub fn top_classes(version: &ServedVersion, outputs: &[Tensor]) -> Option<Classe
     if classes < 2 {
         return None;
     }
-    scores.chunks_exact(classes).map(|row| best(row, 1).first().map(|c| *c as u32)).collect()
+    Some(scores.chunks_exact(classes).map(of).collect())
 }

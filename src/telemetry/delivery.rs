@@ -19,6 +19,7 @@ pub struct DeliveryMetrics {
     shadows: IntCounterVec,
     shadow_duration: HistogramVec,
     shadow_distance: HistogramVec,
+    shadow_overlap: HistogramVec,
     /// What happened to traffic, by model and kind.
     pub events: IntCounterVec,
     /// The revision of a model's newest document.
@@ -65,6 +66,7 @@ pub struct ArmTally {
     shed: IntCounter,
     shadow_duration: Histogram,
     shadow_distance: Histogram,
+    shadow_overlap: Histogram,
 }
 
 /// How a shadow's answer compares with the one that was given.
@@ -74,6 +76,8 @@ pub struct Agreement {
     pub same: bool,
     /// Of all numbers of the outputs, the greatest difference relative to the given answer's size.
     pub distance: f64,
+    /// Of the five best classes of each row, the share that both have; none where there are no classes.
+    pub overlap: Option<f64>,
 }
 
 impl DeliveryMetrics {
@@ -123,6 +127,11 @@ impl DeliveryMetrics {
                 "ocelli_shadow_distance",
                 "Greatest relative difference between a shadow's numbers and the answer's.",
                 exponential_buckets(1e-7, 10.0, 9)?,
+            )?,
+            shadow_overlap: histogram(
+                "ocelli_shadow_overlap",
+                "Share of the five best classes that a shadow's answer has in common with the answer.",
+                vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
             )?,
             events: family!(
                 IntCounterVec,
@@ -224,12 +233,15 @@ impl DeliveryMetrics {
             shed: shadow("shed"),
             shadow_duration: self.shadow_duration.with_label_values(&l),
             shadow_distance: self.shadow_distance.with_label_values(&l),
+            shadow_overlap: self.shadow_overlap.with_label_values(&l),
         }
     }
 
     pub(super) fn forget(&self, labels: &[&str]) {
         // An absent series is what is wanted, so errors say nothing.
-        for family in [&self.arm_duration, &self.shadow_duration, &self.shadow_distance] {
+        for family in
+            [&self.arm_duration, &self.shadow_duration, &self.shadow_distance, &self.shadow_overlap]
+        {
             drop(family.remove_label_values(labels));
         }
         drop(self.weight.remove_label_values(labels));
@@ -258,6 +270,7 @@ impl ArmTally {
         self.compared.fetch_add(1, Ordering::Relaxed);
         self.shadow_duration.observe(took.as_secs_f64());
         self.shadow_distance.observe(agreement.distance);
+        agreement.overlap.into_iter().for_each(|share| self.shadow_overlap.observe(share));
         if agreement.same {
             self.agreed.fetch_add(1, Ordering::Relaxed);
             self.agree.inc();
