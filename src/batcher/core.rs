@@ -109,11 +109,11 @@ impl<W: Work> Core<W> {
         self.next_id
     }
 
-    /// Sets how many of a queue's batches may run at once. Those that run already go on.
-    pub fn set_instances(&mut self, id: QueueId, instances: usize) {
-        if let Some(queue) = self.queues.get_mut(&id) {
-            queue.limits.instances = instances;
-        }
+    /// Sets how many of a queue's batches may run at once; tells whether they are more than before. Those
+    /// that run already go on.
+    pub fn set_instances(&mut self, id: QueueId, instances: usize) -> bool {
+        let Some(queue) = self.queues.get_mut(&id) else { return false };
+        instances > std::mem::replace(&mut queue.limits.instances, instances)
     }
 
     /// Forgets a queue; gives back what still waited in it.

@@ -167,8 +167,7 @@ impl Queue {
     pub fn hold_back(&self, held: bool) {
         let (all, threads) = (self.limits.instances, self.shared.threads);
         let instances = if held { all.min(threads.saturating_sub(1).max(1)) } else { all };
-        self.shared.lock().core.set_instances(self.id, instances);
-        if !held {
+        if self.shared.lock().core.set_instances(self.id, instances) {
             self.shared.work.notify_one();
         }
     }

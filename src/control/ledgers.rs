@@ -54,13 +54,7 @@ impl Ledgers {
     pub fn record(&self, id: &PredictionId, feedback: &Feedback) -> Result<bool, FeedbackError> {
         let ledger = self.with(id.model(), id.version(), |entry| entry.ledger.clone());
         let accepted = ledger.record(id, feedback, Instant::now())?;
-        let right = match (feedback.correct, feedback.label) {
-            (Some(correct), _) => Some(correct),
-            (None, Some(label)) => {
-                id.classes().get(feedback.row as usize).map(|class| *class == label)
-            }
-            (None, None) => None,
-        };
+        let right = feedback.right(id.classes());
         let outcome = match right {
             _ if !accepted => "duplicate",
             Some(true) => "correct",

@@ -68,6 +68,13 @@ pub struct Standing {
     pub known: BTreeSet<u64>,
 }
 
+impl Standing {
+    /// Basis points by version, as they are served; none if nothing is.
+    pub fn weights(&self) -> BTreeMap<u64, u32> {
+        self.plan.as_ref().map(|plan| plan.slots.weights()).unwrap_or_default()
+    }
+}
+
 impl Publisher {
     /// A publisher into `router`.
     pub fn new(router: Arc<Router>, metrics: Arc<Metrics>) -> Publisher {

@@ -169,7 +169,7 @@ impl Operator {
                     open.to, open.from
                 )));
             }
-            let weights = standing.plan.as_ref().map(|p| p.slots.weights()).unwrap_or_default();
+            let weights = standing.weights();
             let most = weights.iter().max_by_key(|(_, w)| **w).map(|(v, _)| *v);
             let from = start.from.or(most).ok_or_else(|| {
                 InferError::Conflict(format!(

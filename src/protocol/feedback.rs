@@ -15,7 +15,7 @@ use crate::error::InferError;
 use crate::prediction_id::PredictionId;
 use crate::protocol::grpc::call::Context;
 use crate::protocol::grpc::{frame, unary};
-use crate::protocol::http::{HttpError, Shared, json};
+use crate::protocol::http::{HttpError, Shared, json, json_body};
 use crate::protocol::pb::ocelli as pb;
 use crate::protocol::pb::ocelli::feedback_request::Truth;
 use crate::vision::Answerer;
@@ -66,11 +66,8 @@ pub async fn feedback(
     model: &str,
     body: &mut Body,
 ) -> Result<Response, HttpError> {
-    let body = shared.bodies.read(body).await?;
-    let request: FeedbackRequest = serde_json::from_slice(&body.data.to_bytes()).map_err(|e| {
-        let example = r#"{"request_id": "…", "label": 3}"#;
-        InferError::Invalid(format!("{e}; an example: {example}"))
-    })?;
+    let example = r#"{"request_id": "…", "label": 3}"#;
+    let request = json_body(shared, body, None, example).await?;
     let accepted = record(shared, model, request)?;
     Ok(json(StatusCode::OK, &FeedbackAnswer { accepted }))
 }

@@ -75,7 +75,10 @@ impl Ticket {
         let classes = self.classes.get().filter(|c| c.len() <= MAX_CLASSES).cloned();
         let id = |classes| {
             let id = PredictionId::new(self.unique, &info.model, info.version, classes)?;
-            self.arm_of.map_or(Ok(id.clone()), |revision| id.under(revision))
+            match self.arm_of {
+                Some(revision) => id.under(revision),
+                None => Ok(id),
+            }
         };
         // A name too long for an id has none to show; nothing can be fed back then.
         let id = id(classes.unwrap_or_default()).or_else(|_| id(Classes::new()));
@@ -213,7 +216,7 @@ impl InferenceService {
             drop(routed.ticket.classes.set(classes));
         }
         let logged = log.is_some_and(|log| log.wants(&routed.ticket.id()));
-        if let Some(bound) = kept {
+        if let Some(bound) = kept.filter(|_| logged || version.drift.is_some()) {
             let inputs = given.clone().filter(|_| wants_inputs && logged).unwrap_or_default();
             let (version, outputs) = (version.clone(), reply.outputs.clone());
             let Reply { queued, compute, .. } = reply;

@@ -126,10 +126,10 @@ fn judge(classes: &[u32], feedback: &Feedback) -> Result<Judged, FeedbackError> 
             Err(FeedbackError::Contradiction { label, correct, predicted })
         }
         (Some(label), Some(predicted), _) => {
-            Ok(Judged { correct: Some(label == predicted), classes: Some((label, predicted)) })
+            Ok(Judged { correct: feedback.right(classes), classes: Some((label, predicted)) })
         }
         (Some(_), None, None) => Err(FeedbackError::NoClass),
-        _ => Ok(Judged { correct, classes: None }),
+        _ => Ok(Judged { correct: feedback.right(classes), classes: None }),
     }
 }
 

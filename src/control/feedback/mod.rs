@@ -31,6 +31,14 @@ pub struct Feedback {
     pub value: Option<f64>,
 }
 
+impl Feedback {
+    /// Whether the answer was right, as far as this says so; `classes` are the predicted ones, one a row.
+    pub fn right(&self, classes: &[u32]) -> Option<bool> {
+        let predicted = classes.get(self.row as usize);
+        self.label.zip(predicted).map(|(label, class)| label == *class).or(self.correct)
+    }
+}
+
 /// Why feedback can't be taken.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FeedbackError {

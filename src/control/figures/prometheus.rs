@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::error::InferError;
 use crate::stats::ArmFigures;
 use crate::stats::{Counts, LatencyHistogram, Moments};
 
@@ -24,6 +25,12 @@ pub struct Prometheus {
 pub struct PrometheusError {
     url: String,
     what: String,
+}
+
+impl From<PrometheusError> for InferError {
+    fn from(error: PrometheusError) -> InferError {
+        InferError::Store(error.to_string())
+    }
 }
 
 #[derive(Deserialize)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Decision, Look, Progress, Rollout, check_golden, decide};
 use crate::control::bandit::{Bandit, Reward};
-use crate::control::document::TrafficSpec;
+use crate::control::document::{Document, TrafficSpec};
 use crate::control::events::Kind;
 use crate::control::operator::{By, Draft, Operator};
 use crate::control::publisher::Standing;
@@ -119,23 +119,12 @@ impl Driver {
                     return Ok(());
                 }
                 memory.looked = Some(Instant::now());
-                let look = self.look(model, standing, rollout, in_step).await?;
+                let look = look(&self.figures, model, standing, rollout, in_step).await?;
                 decide(rollout, &look)
             }
             _ => return Ok(()),
         };
         self.act(model, rollout, &decision).await
-    }
-
-    /// What the gates say now.
-    pub async fn look(
-        &self,
-        model: &str,
-        standing: &Standing,
-        rollout: &Rollout,
-        in_step: Duration,
-    ) -> Result<Look, InferError> {
-        look(&self.figures, model, standing, rollout, in_step).await
     }
 
     async fn prepare(&self, standing: &Standing, rollout: &Rollout, waited: Duration) -> Decision {
@@ -186,10 +175,7 @@ impl Driver {
                 })
             })
             .await;
-        match moved {
-            Err(InferError::Raced(_)) | Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        }
+        moved_by_somebody(moved)
     }
 
     async fn move_weights(
@@ -204,8 +190,7 @@ impl Driver {
             return Ok(());
         }
         memory.moved = Some(Instant::now());
-        let window = self.figures.window(model, standing, Since::Arms).await;
-        let window = window.map_err(|e| InferError::Store(e.to_string()))?;
+        let window = self.figures.window(model, standing, Since::Arms).await?;
         let revision = standing.history.revision();
         let arms: Vec<u64> = standing
             .history
@@ -239,10 +224,7 @@ impl Driver {
                 })
             })
             .await;
-        match moved {
-            Err(InferError::Raced(_)) | Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        }
+        moved_by_somebody(moved)
     }
 
     fn show_drift(&self, model: &str, served: &ServedVersion) {
@@ -261,7 +243,7 @@ impl Driver {
 
     fn show(&self, model: &str, standing: &Standing) {
         let delivery = &self.metrics.delivery;
-        let weights = standing.plan.as_ref().map(|p| p.slots.weights()).unwrap_or_default();
+        let weights = standing.weights();
         for (version, served) in &standing.versions {
             let weight = weights.get(version).copied().unwrap_or(0);
             let labels = [model, &version.to_string()];
@@ -282,11 +264,10 @@ pub async fn look(
     rollout: &Rollout,
     in_step: Duration,
 ) -> Result<Look, InferError> {
-    let window = figures.window(model, standing, Since::Weights).await;
-    let window = window.map_err(|e| InferError::Store(e.to_string()))?;
+    let window = figures.window(model, standing, Since::Weights).await?;
     let none = ArmFigures::default();
     let arm = |version: &u64| window.arms.get(version).unwrap_or(&none);
-    let weights = standing.plan.as_ref().map(|p| p.slots.weights()).unwrap_or_default();
+    let weights = standing.weights();
     // At the last step the baseline has no traffic: it is as good as it was just before.
     let baseline = match weights.contains_key(&rollout.from) {
         true => arm(&rollout.from),
@@ -299,6 +280,14 @@ fn trials(bandit: &Bandit, figures: &ArmFigures) -> (u64, u64) {
     match bandit.metric {
         Reward::Accuracy => (figures.accuracy.n, figures.accuracy.k),
         Reward::Success => (figures.requests.n, figures.requests.n - figures.requests.k),
+    }
+}
+
+/// A change that another one made needless is none the worse.
+fn moved_by_somebody(moved: Result<Document, InferError>) -> Result<(), InferError> {
+    match moved {
+        Err(InferError::Raced(_)) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
     }
 }
 

@@ -13,6 +13,7 @@ use tower::{Layer, Service};
 
 use super::keys::{Access, Key, Right};
 use crate::error::{Code, InferError};
+use crate::protocol::admin::is_page;
 use crate::protocol::discard;
 use crate::protocol::grpc::status::{is_grpc, refusal};
 use crate::protocol::http::HttpError;
@@ -22,8 +23,6 @@ const API_KEY: &str = "x-api-key";
 
 /// What probes ask, which carry no keys.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
-/// The admin page, which carries no secret: it asks for a key before it can show anything.
-const PAGE: [&str; 4] = ["/", "/app.js", "/style.css", "/favicon.ico"];
 const OPEN_BELOW: [&str; 2] = ["/v2/health/", "/grpc.health.v1.Health/"];
 
 /// What holds at all doors.
@@ -74,7 +73,7 @@ impl AccessLayer {
 
     fn is_open(&self, path: &str) -> bool {
         OPEN.contains(&path)
-            || (self.right == Right::Admin && PAGE.contains(&path))
+            || (self.right == Right::Admin && is_page(path))
             || OPEN_BELOW.iter().any(|open| path.starts_with(open))
             || (path == "/metrics" && !self.rules.protect_metrics)
     }

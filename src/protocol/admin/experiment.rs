@@ -10,13 +10,13 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{by, read};
+use super::by::by;
 use crate::control::bandit::Bandit;
 use crate::control::experiment::{Asked, Experiment};
 use crate::control::feedback::Snapshot;
 use crate::control::{Document, Since};
 use crate::error::InferError;
-use crate::protocol::http::{HttpError, Shared, json};
+use crate::protocol::http::{HttpError, Shared, json, json_body};
 
 /// What feedback says of a model's versions.
 #[derive(Serialize, ToSchema)]
@@ -53,10 +53,9 @@ pub(super) async fn experiment(
     let Query(asked) = asked.map_err(|e| InferError::Invalid(e.body_text()))?;
     let standing = shared.control.operator.publisher().standing(&model)?;
     let figures = &shared.control.figures;
-    let unreachable = |e: crate::control::PrometheusError| InferError::Store(e.to_string());
-    let window = figures.window(&model, &standing, Since::Arms).await.map_err(unreachable)?;
-    let ratio = figures.window(&model, &standing, Since::Weights).await.map_err(unreachable)?;
-    let weights = standing.plan.as_ref().map(|p| p.slots.weights()).unwrap_or_default();
+    let window = figures.window(&model, &standing, Since::Arms).await?;
+    let ratio = figures.window(&model, &standing, Since::Weights).await?;
+    let weights = standing.weights();
     let sticky = standing.plan.as_ref().is_some_and(|p| p.sticky.is_some());
     let told = Experiment::of(&model, &asked, &window, &ratio, &weights, sticky);
     Ok(json(StatusCode::OK, &told))
@@ -80,7 +79,7 @@ pub(super) async fn set_bandit(
     mut body: Body,
 ) -> Result<Response, HttpError> {
     let example = r#"{"min": 500, "max": 9500, "interval": "1m", "metric": "accuracy"}"#;
-    let SetBandit { bandit } = read(&shared, &mut body, None, example).await?;
+    let SetBandit { bandit } = json_body(&shared, &mut body, None, example).await?;
     let by = by(&caller, None, None, "a bandit moves the weights");
     let current = shared.control.operator.set_bandit(&model, Some(bandit), &by).await?;
     Ok(json(StatusCode::OK, &BanditState { model, current }))

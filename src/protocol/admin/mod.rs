@@ -1,7 +1,7 @@
 //! The admin API: what is loaded, where traffic goes, rollouts, experiments; and a page to see them on.
 //! It is the only door through which people change traffic.
 
-mod body;
+mod by;
 pub mod experiment;
 pub mod models;
 mod page;
@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 
 use super::http::Shared;
 
-pub use page::routes as page;
+pub use page::{has as is_page, routes as page};
 
 /// The routes.
 pub fn routes() -> Router<Arc<Shared>> {

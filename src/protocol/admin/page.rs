@@ -15,9 +15,17 @@ pub const FILES: [(&str, &str, &str); 3] = [
     ("/style.css", "text/css", include_str!("page/style.css")),
 ];
 
+/// Browsers ask for one; there is none.
+const ICON: &str = "/favicon.ico";
+
+/// Whether a path is the page's.
+pub fn has(path: &str) -> bool {
+    path == ICON || FILES.iter().any(|(file, ..)| *file == path)
+}
+
 /// The routes of the files.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let icon = Router::new().route("/favicon.ico", get(async || StatusCode::NO_CONTENT));
+    let icon = Router::new().route(ICON, get(async || StatusCode::NO_CONTENT));
     FILES.into_iter().fold(icon, |router, (path, kind, text)| {
         let headers: [(HeaderName, HeaderValue); 4] = [
             (header::CONTENT_TYPE, HeaderValue::from_static(kind)),

@@ -9,12 +9,12 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{by, read};
+use super::by::by;
 use crate::control::Steer;
 use crate::control::rollout::driver::look;
 use crate::control::rollout::{Progress, Rollout, Start};
 use crate::error::InferError;
-use crate::protocol::http::{HttpError, Shared, json};
+use crate::protocol::http::{HttpError, Shared, json, json_body};
 use crate::stats::{GateState, Judgement};
 
 /// A rollout and how it stands.
@@ -94,7 +94,7 @@ pub(super) async fn start(
 ) -> Result<Response, HttpError> {
     let example =
         r#"{"to": 7, "steps": [1, 5, 25, 50, 100], "interval": "2m", "gates": ["p99<=1.2x"]}"#;
-    let start: Start = read(&shared, &mut body, None, example).await?;
+    let start: Start = json_body(&shared, &mut body, None, example).await?;
     let otherwise = format!("rollout of version {}", start.to);
     let by = by(&caller, start.author.as_deref(), start.reason.as_deref(), &otherwise);
     shared.control.operator.start_rollout(&model, &start, &by).await?;
@@ -125,7 +125,7 @@ pub(super) async fn steer(
         }
     };
     let example = r#"{"reason": "…"}"#;
-    let said = read(&shared, &mut body, Some(Steered::default()), example).await?;
+    let said = json_body(&shared, &mut body, Some(Steered::default()), example).await?;
     let otherwise = format!("rollout: {verb}");
     let by = by(&caller, said.author.as_deref(), said.reason.as_deref(), &otherwise);
     shared.control.operator.steer(&model, steer, &by).await?;

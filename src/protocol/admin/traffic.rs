@@ -10,10 +10,10 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::body::{by, read};
+use super::by::by;
 use crate::control::document::Arm;
 use crate::control::{By, Document, Edit, Standing};
-use crate::protocol::http::{HttpError, Shared, json};
+use crate::protocol::http::{HttpError, Shared, json, json_body};
 
 /// Where a model's requests go, and went.
 #[derive(Serialize, ToSchema)]
@@ -101,7 +101,7 @@ pub(super) async fn set(
     mut body: Body,
 ) -> Result<Response, HttpError> {
     let example = r#"{"weights": {"1": 90, "2": 10}} or {"latest": true}"#;
-    let edit: Edit = read(&shared, &mut body, None, example).await?;
+    let edit: Edit = json_body(&shared, &mut body, None, example).await?;
     let by = by(&caller, edit.author.as_deref(), edit.reason.as_deref(), "set by the admin API");
     let by = By { if_revision: edit.if_revision, ..by };
     let current = shared.control.operator.edit(&model, &edit, &by).await?;
@@ -115,7 +115,7 @@ pub(super) async fn roll_back(
     mut body: Body,
 ) -> Result<Response, HttpError> {
     let example = r#"{"to": 3}"#;
-    let back = read(&shared, &mut body, Some(RollBack::default()), example).await?;
+    let back = json_body(&shared, &mut body, Some(RollBack::default()), example).await?;
     let by = by(&caller, back.author.as_deref(), back.reason.as_deref(), "rolled back");
     let current = shared.control.operator.roll_back(&model, back.to, &by).await?;
     in_force(&shared, model, current)
@@ -126,7 +126,7 @@ pub(super) async fn offer(
     Path(model): Path<String>,
     mut body: Body,
 ) -> Result<Response, HttpError> {
-    let document: Document = read(&shared, &mut body, None, "a traffic document").await?;
+    let document: Document = json_body(&shared, &mut body, None, "a traffic document").await?;
     let (revision, adopted) = shared.control.operator.offer(&model, document)?;
     Ok(json(StatusCode::OK, &Offered { model, revision, adopted }))
 }
@@ -137,7 +137,7 @@ fn in_force(shared: &Shared, model: String, current: Document) -> Result<Respons
 }
 
 fn split(standing: &Standing) -> Vec<Arm> {
-    let weights = standing.plan.as_ref().map(|p| p.slots.weights()).unwrap_or_default();
+    let weights = standing.weights();
     weights.into_iter().map(|(version, weight)| Arm { version, weight }).collect()
 }
 
