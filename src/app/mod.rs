@@ -119,7 +119,7 @@ impl App {
             ImageLimits { max_pixels: config.max_image_pixels, max_bytes: config.max_body_bytes };
         delivery::start(&control, &metrics, limits);
         let log = prediction_log(config).map_err(other)?;
-        let background = Background::start(limits, log).map_err(other)?;
+        let background = Background::start(limits, log, scheduler.headroom()).map_err(other)?;
         let pool = DecodePool::new(plan.decode, plan.decode * DECODE_QUEUE, limits);
         let timeout = Duration::from_millis(config.request_timeout_ms);
         let (stop_serving, draining) = watch::channel(false);

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::core::{Core, Limits, Next, Priority, QueueId};
+use super::headroom::Headroom;
 use super::job::{Job, Reply, Target, rejoin};
 use super::worker;
 use crate::engine::BatchMode;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     state: Mutex<State>,
     work: Condvar,
     threads: usize,
+    pub headroom: Arc<Headroom>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -62,7 +64,8 @@ impl Scheduler {
         metrics.threads.set(threads as i64);
         let state = State { core: Core::new(), parked: 0, stopping: false };
         let state = Mutex::new(state);
-        let shared = Arc::new(Shared { state, work: Condvar::new(), threads, metrics });
+        let headroom = Arc::new(Headroom::new(threads));
+        let shared = Arc::new(Shared { state, work: Condvar::new(), threads, headroom, metrics });
         let spawn = |i| {
             let shared = shared.clone();
             let name = format!("ocelli-compute-{i}");
@@ -70,6 +73,11 @@ impl Scheduler {
         };
         let threads = (0..threads).map(spawn).collect::<std::io::Result<Vec<_>>>()?;
         Ok(Scheduler { shared, threads: Mutex::new(threads) })
+    }
+
+    /// What tells whether the compute threads leave room for others.
+    pub fn headroom(&self) -> Arc<Headroom> {
+        self.shared.headroom.clone()
     }
 
     /// A queue for a version. `limits.instances` is capped by the compute threads.

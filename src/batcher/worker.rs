@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::job::{Job, Reply, Target, rejoin};
+use super::job::{Job, Reply, Target};
 use super::scheduler::Shared;
 use crate::engine::{self, Batch, BatchMode, EngineError};
-use crate::error::InferError;
 use crate::tensor::Tensor;
 
 pub(super) fn run(shared: &Shared) {
@@ -13,6 +12,7 @@ pub(super) fn run(shared: &Shared) {
         let rows = batch.iter().map(|j| j.rows).sum();
         let start = Instant::now();
         if !batch.is_empty() {
+            let _at_work = shared.headroom.at_work();
             shared.metrics.threads_busy.inc();
             compute(batch, start);
             shared.metrics.threads_busy.dec();
@@ -52,29 +52,12 @@ fn run_once(target: &Target, jobs: &[Job]) -> Result<(Vec<Tensor>, Duration), En
     Ok((outputs, took))
 }
 
-/// Computes rows on the thread that calls, past all queues: for shadows, which have a thread of their own.
-/// They must already be bound to the signature.
-pub fn run_now(target: &Target, max_batch: usize, inputs: &[Tensor]) -> Result<Reply, InferError> {
-    let rows = inputs.first().map_or(1, Tensor::rows);
-    let step = target.split_at(max_batch).min(rows.max(1));
-    let mut parts = Vec::new();
-    for start in (0..rows).step_by(step) {
-        let range = start..rows.min(start + step);
-        let slice =
-            |t: &Tensor| if range.len() == rows { t.clone() } else { t.slice_rows(range.clone()) };
-        let inputs: Vec<_> = inputs.iter().map(slice).collect();
-        let batch = Batch::of(&inputs);
-        let start = Instant::now();
-        let outputs = engine::run(target.engine, target.model.as_ref(), &batch)
-            .and_then(|outputs| check_rows(target, &outputs, batch.rows).map(|()| outputs))
-            .map_err(|source| target.failed(source))?;
-        parts.push(Reply { outputs, queued: Duration::ZERO, compute: start.elapsed() });
-    }
-    rejoin(parts)
-}
-
 /// An output with other rows than came in can't be given back by rows.
-fn check_rows(target: &Target, outputs: &[Tensor], rows: usize) -> Result<(), EngineError> {
+pub(super) fn check_rows(
+    target: &Target,
+    outputs: &[Tensor],
+    rows: usize,
+) -> Result<(), EngineError> {
     if target.model.signature().batch_mode == BatchMode::Whole {
         return Ok(());
     }

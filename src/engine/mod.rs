@@ -36,6 +36,18 @@ pub trait Model: Send + Sync {
     /// Runs a batch. The outputs are in the signature's order; when the signature's batch mode
     /// is by rows, each has exactly `batch.rows` rows.
     fn run(&self, batch: &Batch) -> Result<Vec<Tensor>, EngineError>;
+
+    /// The same for work that gives way to others. An engine that can stop between the steps of a run asks
+    /// `pace` before each; the others ask once.
+    fn run_paced(&self, batch: &Batch, pace: &dyn Pace) -> Result<Vec<Tensor>, EngineError> {
+        if pace.go_on() { self.run(batch) } else { Err(EngineError::GaveWay) }
+    }
+}
+
+/// Says when a run that gives way to others may go on.
+pub trait Pace {
+    /// Blocks while others need the cores. False: it took too long, and the run is to be given up.
+    fn go_on(&self) -> bool;
 }
 
 /// A model file that was read once: what is parsed is what was hashed.
@@ -73,6 +85,9 @@ pub enum EngineError {
         /// The panic's message.
         reason: String,
     },
+    /// Others needed the cores for too long.
+    #[error("given up, since others needed the cores")]
+    GaveWay,
     /// No engine of that name is built in.
     #[error("unknown engine `{name}`; known: {known}")]
     Unknown {
@@ -119,6 +134,16 @@ pub fn run(
     batch: &Batch,
 ) -> Result<Vec<Tensor>, EngineError> {
     guard(engine, || model.run(batch))
+}
+
+/// Runs at a pace, with a panic caught and told as an error.
+pub fn run_paced(
+    engine: &'static str,
+    model: &dyn Model,
+    batch: &Batch,
+    pace: &dyn Pace,
+) -> Result<Vec<Tensor>, EngineError> {
+    guard(engine, || model.run_paced(batch, pace))
 }
 
 fn guard<T>(

@@ -15,7 +15,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{DimLike, SymbolScope, ToDim, ensure};
 
 use super::{
-    Batch, BatchInput, BatchMode, Dim, Engine, EngineError, Model, ModelFile, Signature, TensorSpec,
+    Batch, BatchInput, BatchMode, Dim, Engine, EngineError, Model, ModelFile, Pace, Signature,
+    TensorSpec,
 };
 use crate::tensor::{DType, Tensor as OurTensor};
 
@@ -76,7 +77,36 @@ impl TractModel {
         Ok(TractModel { signature, plan, _symbols: symbols, rows, executor })
     }
 
-    fn run_rows(&self, batch: &Batch, step: usize) -> TractResult<Vec<OurTensor>> {
+    /// Node by node at a pace, if there is one.
+    fn run_plan(&self, inputs: TVec<TValue>, pace: Option<&dyn Pace>) -> TractResult<TVec<TValue>> {
+        let Some(pace) = pace else { return self.plan.run(inputs) };
+        self.plan.spawn()?.run_plan_with_eval(inputs, |context, state, node, inputs| {
+            ensure!(pace.go_on(), GaveWay);
+            tract_onnx::tract_core::plan::eval(context, state, node, inputs)
+        })
+    }
+
+    fn run_at(
+        &self,
+        batch: &Batch,
+        pace: Option<&dyn Pace>,
+    ) -> Result<Vec<OurTensor>, EngineError> {
+        multithread_tract_scope(self.executor.clone(), || match self.rows {
+            Some(step) => self.run_rows(batch, step, pace),
+            None => self.run_whole(batch, pace),
+        })
+        .map_err(|e| match e.is::<GaveWay>() {
+            true => EngineError::GaveWay,
+            false => EngineError::Run { engine: NAME, reason: one_line(&e) },
+        })
+    }
+
+    fn run_rows(
+        &self,
+        batch: &Batch,
+        step: usize,
+        pace: Option<&dyn Pace>,
+    ) -> TractResult<Vec<OurTensor>> {
         let mut chunks: Vec<Vec<OurTensor>> = vec![Vec::new(); self.signature.outputs.len()];
         let mut at = 0;
         while at < batch.rows {
@@ -86,7 +116,7 @@ impl TractModel {
                 .iter()
                 .map(|input| to_tract(input, at..end, step))
                 .collect::<TractResult<TVec<TValue>>>()?;
-            for (slot, output) in self.plan.run(inputs)?.into_iter().enumerate() {
+            for (slot, output) in self.run_plan(inputs, pace)?.into_iter().enumerate() {
                 let output = from_tract(output)?;
                 ensure!(
                     output.rows() == step,
@@ -103,14 +133,14 @@ impl TractModel {
             .collect()
     }
 
-    fn run_whole(&self, batch: &Batch) -> TractResult<Vec<OurTensor>> {
+    fn run_whole(&self, batch: &Batch, pace: Option<&dyn Pace>) -> TractResult<Vec<OurTensor>> {
         let whole = |input: &BatchInput| {
             let mut tensor = zeroed(input.dtype, &input.shape)?;
             tensor.as_bytes_mut().copy_from_slice(&input.joined());
             Ok(tensor.into_tvalue())
         };
         let inputs = batch.inputs.iter().map(whole).collect::<TractResult<TVec<TValue>>>()?;
-        self.plan.run(inputs)?.into_iter().map(from_tract).collect()
+        self.run_plan(inputs, pace)?.into_iter().map(from_tract).collect()
     }
 }
 
@@ -120,13 +150,18 @@ impl Model for TractModel {
     }
 
     fn run(&self, batch: &Batch) -> Result<Vec<OurTensor>, EngineError> {
-        multithread_tract_scope(self.executor.clone(), || match self.rows {
-            Some(step) => self.run_rows(batch, step),
-            None => self.run_whole(batch),
-        })
-        .map_err(|e| EngineError::Run { engine: NAME, reason: one_line(&e) })
+        self.run_at(batch, None)
+    }
+
+    fn run_paced(&self, batch: &Batch, pace: &dyn Pace) -> Result<Vec<OurTensor>, EngineError> {
+        self.run_at(batch, Some(pace))
     }
 }
+
+/// Why a paced run ended early.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("gave way")]
+struct GaveWay;
 
 /// Some exporters pin every intermediate value to the batch they traced with. tract would hold
 /// them against a symbolic batch; all of them can be inferred, so they are dropped.
@@ -220,4 +255,41 @@ fn dtype_of(datum: DatumType) -> Option<DType> {
 
 fn one_line(error: &TractError) -> String {
     error.chain().map(|c| c.to_string().replace('\n', " ")).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Lets so many steps pass.
+    struct Steps(AtomicUsize);
+
+    impl Pace for Steps {
+        fn go_on(&self) -> bool {
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok()
+        }
+    }
+
+    #[test]
+    fn a_paced_run_asks_before_each_node_and_gives_the_same() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = root.join("models/efficientnet_lite0/1/model.onnx");
+        let bytes = std::fs::read(&path).unwrap().into();
+        let model = Tract.load(&ModelFile { path: &path, bytes }, 1).unwrap();
+        let shape = model.signature().inputs[0].shape.iter().skip(1);
+        let dims = shape.map(|d| if let Dim::Fixed(n) = d { *n } else { panic!("{d:?}") });
+        let dims: Vec<usize> = std::iter::once(2).chain(dims).collect();
+        let pixels: Vec<f32> =
+            (0..dims.iter().product()).map(|i| (i % 251) as f32 / 251.0).collect();
+        let batch = Batch::of(&[OurTensor::from_f32(dims, &pixels).unwrap()]);
+        let plain = model.run(&batch).unwrap();
+        let plenty = Steps(AtomicUsize::new(100_000));
+        assert_eq!(model.run_paced(&batch, &plenty).unwrap(), plain);
+        let asked = 100_000 - plenty.0.into_inner();
+        assert!(asked > 100, "asked {asked} times in two rows of a model with 60 layers");
+        let few = Steps(AtomicUsize::new(asked - 1));
+        assert!(matches!(model.run_paced(&batch, &few), Err(EngineError::GaveWay)));
+    }
 }

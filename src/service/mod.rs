@@ -6,6 +6,7 @@ mod background;
 mod classes;
 mod decode_pool;
 mod observe;
+mod shadow;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -24,8 +25,8 @@ use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion};
 use crate::telemetry::trace::{RequestTrace, Stage};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
-use background::Copy;
 use observe::{Answered, Seen};
+use shadow::Copy;
 
 /// Bytes of a body from which parsing it takes longer than a thread switch by far.
 const LONG_WORK: usize = 64 << 10;
