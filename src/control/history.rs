@@ -59,17 +59,10 @@ impl History {
         self.base = base;
     }
 
-    /// Takes over documents that are newer than what is here. False if there were none.
+    /// Takes over documents that are not here yet, and says whether one is newer than all that were: an
+    /// older one, which an offer overtook, only fills its gap, to be gone back to.
     pub fn adopt(&mut self, documents: impl IntoIterator<Item = Document>) -> bool {
-        let before = self.revision();
-        for document in documents {
-            if document.revision > self.revision() {
-                self.documents.push(document);
-            }
-        }
-        let surplus = self.documents.len().saturating_sub(KEPT);
-        self.documents.drain(..surplus);
-        self.revision() != before
+        merge(&mut self.documents, documents)
     }
 
     /// Says which versions the latest is sought among. One that is kept only to go back to must
@@ -237,6 +230,19 @@ impl Earlier {
             slots: document.slots.clone(),
         }
     }
+}
+
+/// Adds documents that are not among `known`, which stay in order. Says whether one is newer than all.
+pub fn merge(known: &mut Vec<Document>, documents: impl IntoIterator<Item = Document>) -> bool {
+    let newest = |known: &[Document]| known.last().map_or(0, |d| d.revision);
+    let before = newest(known);
+    for document in documents {
+        if let Err(place) = known.binary_search_by_key(&document.revision, |d| d.revision) {
+            known.insert(place, document);
+        }
+    }
+    known.drain(..known.len().saturating_sub(KEPT));
+    newest(known) != before
 }
 
 /// All to one version.

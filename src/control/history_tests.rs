@@ -164,3 +164,19 @@ fn an_older_document_never_comes_back() {
     assert_eq!(h.at(5), Err(Rollback::Unknown(5)));
     assert_eq!(h.at(100).unwrap().revision, Some(100));
 }
+
+#[test]
+fn what_an_offer_overtook_is_filled_in_and_can_be_gone_back_to() {
+    let mut h = History::default();
+    let all = set(&[1, 2, 3]);
+    publish(&mut h, spec(&[(1, 1)]));
+    let second = document(&h, spec(&[(2, 1)]));
+    let third = Document { revision: 3, ..document(&h, spec(&[(3, 1)])) };
+    assert!(h.adopt([third]));
+    assert_eq!(weights(h.settle("m", &all)), [(3, 10_000)]);
+    // It changes nothing of what is in force.
+    assert!(!h.adopt([h.documents()[0].clone(), second]));
+    assert_eq!(weights(h.settle("m", &all)), [(3, 10_000)]);
+    assert_eq!(h.documents().iter().map(|d| d.revision).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(h.earlier().unwrap().revision, Some(2));
+}

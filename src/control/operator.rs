@@ -138,7 +138,7 @@ impl Operator {
         Ok((self.publisher.standing(model)?.history.revision(), adopted))
     }
 
-    /// A store that was lost, or set back, is given what is known here.
+    /// A store that was lost, or set back, or passed over by an offer, is given what is known here.
     async fn give_back(&self, model: &str, standing: &Standing) -> Result<(), InferError> {
         let documents = standing.history.documents().to_vec();
         tracing::warn!(
@@ -146,11 +146,7 @@ impl Operator {
             revision = standing.history.revision(),
             "the store has lost traffic documents; it is given them back"
         );
-        match self.store.restore(model, documents).await {
-            // Somebody else gave it back, or it has something of its own: then numbers go on above.
-            Ok(()) | Err(StoreError::Conflict { .. }) => Ok(()),
-            Err(error) => Err(refused(model, &error)),
-        }
+        self.store.restore(model, documents).await.map_err(|e| refused(model, &e))
     }
 
     /// Takes over what is stored.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use super::document::Document;
-use super::history::{History, Traffic};
+use super::history::{History, Traffic, merge};
 use crate::error::InferError;
 use crate::router::{ModelRoutes, Plan, Router, SLOTS, ServedVersion, Snapshot, VersionStatus};
 use crate::telemetry::metrics::Metrics;
@@ -120,10 +120,7 @@ impl Publisher {
         let mut state = self.lock();
         let Some(model) = state.models.get_mut(name) else {
             let known = state.unclaimed.entry(name.to_owned()).or_default();
-            let last = known.last().map_or(0, |d| d.revision);
-            let before = known.len();
-            known.extend(documents.into_iter().filter(|d| d.revision > last));
-            return known.len() > before;
+            return merge(known, documents);
         };
         if !model.history.adopt(documents) {
             return false;

@@ -99,11 +99,6 @@ def test_an_offer_that_is_no_document_is_refused(fleet):
     assert fleet[0].revision() == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Operator::change tries revision 8 sixteen times (the store wants 2; restore() is a conflict, "
-    "since the store has something) and answers 409 for ever; the fleet stays split",
-)
 def test_after_an_offer_that_the_store_never_saw_changes_go_on_and_the_fleet_is_one(fleet):
     document = fleet[0].weigh({1: 1})
     fleet.agree_on(1)
@@ -113,11 +108,6 @@ def test_after_an_offer_that_the_store_never_saw_changes_go_on_and_the_fleet_is_
     fleet.agree_on(8)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="History::adopt takes nothing below the newest revision, so what an offer overtook is never "
-    "filled in: GET traffic lacks it, and a rollback through this replica goes one too far back",
-)
 def test_an_offer_that_overtakes_the_store_leaves_no_gap_to_roll_back_over(fleet):
     """`ocelli traffic --replicas` offers only the newest document. A change that somebody made just before
     through the API alone, and that this replica has not heard of yet, must not get lost to it."""

@@ -85,11 +85,6 @@ def test_a_read_only_directory_refuses_changes_and_heals_by_itself(unprivileged)
     assert [d["revision"] for d in fleet[0].traffic()["history"]] == [1, 2, 3]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="health is whether the store can be read: one that can't be written is `ok: true` and store_up 1, "
-    "even right after it refused a change",
-)
 def test_status_and_metric_tell_of_a_directory_that_refused_a_change(unprivileged):
     fleet = unprivileged
     make_readonly(fleet)
@@ -144,11 +139,6 @@ def test_a_directory_removed_is_told_of_and_given_everything_back_by_the_next_ch
         assert replica.traffic()["history"][:3] == before["history"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="as after an offer the store never saw: restore() is a conflict since the store is not empty, "
-    "and the change is tried with the same number again: 409 `others keep changing it`, for ever",
-)
 def test_a_store_set_back_to_a_backup_takes_changes_again(fleet):
     for version in (1, 2, 3, 4, 5):
         fleet.agree_on(fleet[0].weigh({version: 1})["revision"])
@@ -328,12 +318,6 @@ def test_replicas_an_hour_ahead_and_behind_converge_all_the_same(skew):
         print(f"\nan hour ahead and behind: all three agree after {quantiles(late)}")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=RuntimeError,
-    reason="files that are newer than now by less than an hour count as still being written, whatever "
-    "--settle-ms says (src/repository/plan.rs, next_action): not ready until the clock has passed them",
-)
 def test_a_replica_half_an_hour_behind_loads_a_model_that_was_just_put_there(skew, monkeypatch):
     monkeypatch.setattr("fleet.PATIENCE", 3)
     with Fleet(count=1, env=[{"LD_PRELOAD": str(skew), "SKEW_SECONDS": "-1800"}]) as fleet:

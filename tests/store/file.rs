@@ -105,14 +105,36 @@ async fn the_directory_may_come_late_and_go_and_come_back() {
 
     // One of those who still know brings it back, and the others see that they need not.
     store.restore("m", history.clone()).await.unwrap();
-    let late = other.restore("m", history.clone()).await;
-    assert!(matches!(late, Err(StoreError::Conflict { expected: 3, found: 2, .. })), "{late:?}");
+    other.restore("m", vec![document(2, "another's")]).await.unwrap();
     well(&mut watch).await;
     assert_eq!(other.load().await.unwrap()["m"], history);
     assert_eq!(win(&other, "m", "x").await.revision, 3);
     watch.changes.mark_unchanged();
     win(&other, "m", "x").await;
     changed(&mut watch).await;
+}
+
+#[tokio::test]
+async fn one_that_was_set_back_or_passed_over_is_given_what_is_above_it() {
+    let root = tempfile::tempdir().unwrap();
+    let store = FileStore::open(root.path()).unwrap();
+    for _ in 0..3 {
+        win(&store, "m", "x").await;
+    }
+    let mut history = store.load().await.unwrap().remove("m").unwrap();
+    for revision in [2, 3] {
+        fs::remove_file(root.path().join(format!("m/{revision:020}.json"))).unwrap();
+    }
+    // Revision 7 was offered to the one who knows it.
+    history.push(document(7, "offered"));
+    store.restore("m", history.clone()).await.unwrap();
+    assert_eq!(store.load().await.unwrap()["m"], history);
+    let behind = store.publish("m", document(4, "late")).await;
+    assert!(
+        matches!(behind, Err(StoreError::Conflict { expected: 8, found: 4, .. })),
+        "{behind:?}"
+    );
+    assert_eq!(win(&store, "m", "x").await.revision, 8);
 }
 
 #[tokio::test]

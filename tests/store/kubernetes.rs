@@ -118,8 +118,30 @@ async fn a_deleted_one_is_missed_and_can_be_given_back() {
     store.restore("m", history.clone()).await.unwrap();
     well(&mut watch).await;
     assert_eq!(store.load().await.unwrap()["m"], history);
-    let again = store.restore("m", history).await;
-    assert!(matches!(again, Err(StoreError::Conflict { expected: 3, found: 2, .. })));
+    store.restore("m", vec![document(2, "another's"), document(5, "offered")]).await.unwrap();
+    let now = store.load().await.unwrap().remove("m").unwrap();
+    assert_eq!(now.iter().map(|d| d.revision).collect::<Vec<_>>(), [1, 2, 5]);
+    assert_eq!(now[..2], history);
+}
+
+#[tokio::test]
+async fn one_that_may_be_read_and_not_written_says_so_until_it_may() {
+    let fake = FakeKubernetes::start().await;
+    let store = open(&fake);
+    let mut watch = store.watch();
+    win(&store, "m", "x").await;
+    well(&mut watch).await;
+    fake.set_read_only(true);
+    let refused = store.publish("m", document(2, "x")).await;
+    assert!(matches!(refused, Err(StoreError::Unreachable { .. })), "{refused:?}");
+    let health = wait(&mut watch, |h| h.error().is_some()).await;
+    assert!(health.error().unwrap().contains("can't be written"), "{health:?}");
+    assert_eq!(store.load().await.unwrap()["m"].len(), 1);
+    fake.set_read_only(false);
+    // It finds out by itself, and without writing anything.
+    let before = fake.object("ns", "traffic");
+    well(&mut watch).await;
+    assert_eq!(fake.object("ns", "traffic"), before);
 }
 
 #[tokio::test]

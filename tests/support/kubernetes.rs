@@ -105,6 +105,11 @@ impl FakeKubernetes {
         self.lock().refusing = code;
     }
 
+    /// Lets nobody write, or everybody.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.lock().read_only = read_only;
+    }
+
     /// Forgets all versions before the present one; says so to watches from them by an event or by
     /// the HTTP status.
     pub fn forget(&self, as_event: bool) {

@@ -62,12 +62,10 @@ impl MemoryStore {
     fn give_back(&self, model: &str, history: Vec<Document>) -> Result<(), StoreError> {
         let history = check_history(model, history)?;
         let mut state = self.reach()?;
-        if let Some(last) = state.histories.get(model).and_then(|h| h.last()) {
-            let found = history.last().map_or(0, |d| d.revision);
-            let expected = last.revision.saturating_add(1);
-            return Err(StoreError::Conflict { model: model.to_owned(), expected, found });
-        }
-        state.histories.insert(model.to_owned(), history);
+        let known = state.histories.entry(model.to_owned()).or_default();
+        let last = known.last().map_or(0, |d| d.revision);
+        known.extend(history.into_iter().filter(|d| d.revision > last));
+        known.drain(..known.len().saturating_sub(KEPT));
         self.signals.changed();
         Ok(())
     }

@@ -52,8 +52,8 @@ pub trait Store: Send + Sync {
         document: Document,
     ) -> BoxFuture<'a, Result<(), StoreError>>;
 
-    /// Gives a history back to a store that has lost it. Fails with [`StoreError::Conflict`] if
-    /// the store has anything of the model.
+    /// Gives a store that was lost, or set back, or passed over, what of a history is above all that it
+    /// has of the model. What it has stays, so the revisions may have a gap afterwards.
     fn restore<'a>(
         &'a self,
         model: &'a str,

@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::Watch;
+use super::{StoreError, Watch};
 
-/// Whether a store can be reached, and all in it be read.
+/// Whether a store can be reached, all in it be read, and the last that was to be written was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
     /// It can.
@@ -43,6 +43,8 @@ pub struct Signals {
 struct State {
     /// Why the store can't be reached.
     away: Option<String>,
+    /// Why the last write failed. It can be read all the same.
+    refused: Option<String>,
     /// What is wrong with what it holds.
     troubles: Vec<String>,
     /// The highest revision ever seen of each model.
@@ -111,13 +113,32 @@ impl Signals {
         self.tell(&state);
     }
 
+    /// How a write went. That somebody else was faster says nothing.
+    pub fn wrote(&self, result: &Result<(), StoreError>) {
+        let refused = match result {
+            Ok(()) => None,
+            Err(StoreError::Unreachable { place, error }) => {
+                Some(format!("{place} can't be written: {error}"))
+            }
+            Err(_) => return,
+        };
+        let mut state = self.lock();
+        state.refused = refused;
+        self.tell(&state);
+    }
+
+    /// Whether the last write failed.
+    pub fn is_refused(&self) -> bool {
+        self.lock().refused.is_some()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, state: &State) {
         let error = state.away.clone().or_else(|| {
-            let troubles = &state.troubles;
+            let troubles: Vec<_> = state.refused.iter().chain(&state.troubles).cloned().collect();
             (!troubles.is_empty()).then(|| troubles.join("; "))
         });
         self.health.send_if_modified(|health| {
@@ -177,6 +198,21 @@ mod tests {
         assert_eq!(health.borrow().error(), Some("m: torn"));
         signals.read(&last("m", 2), Vec::new());
         assert_eq!(health.borrow().error(), None);
+    }
+
+    #[test]
+    fn one_that_can_be_read_and_not_written_is_not_well() {
+        let signals = Signals::new();
+        let health = signals.watch().health;
+        let (place, error) = ("here".to_owned(), "read-only".to_owned());
+        signals.wrote(&Err(StoreError::Unreachable { place, error }));
+        signals.read(&last("m", 1), vec!["m: torn".to_owned()]);
+        assert_eq!(health.borrow().error(), Some("here can't be written: read-only; m: torn"));
+        let conflict = StoreError::Conflict { model: "m".to_owned(), expected: 2, found: 3 };
+        signals.wrote(&Err(conflict));
+        assert!(signals.is_refused());
+        signals.wrote(&Ok(()));
+        assert_eq!(health.borrow().error(), Some("m: torn"));
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub struct Inner {
     pub gone_as_event: bool,
     pub silent: bool,
     pub lose_write: Option<Lost>,
+    pub read_only: bool,
     pub refusing: Option<u16>,
     pub requests: Vec<String>,
 }
@@ -116,7 +117,8 @@ pub async fn collection(
     if method == Method::POST {
         let object: Value = serde_json::from_slice(&body).unwrap();
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-        return write(&api, &namespace, &name, object, false);
+        let dry = parameters.contains_key("dryRun");
+        return write(&api, &namespace, &name, object, (false, dry));
     }
     if watches {
         return watch_from(&api, &parameters, namespace, selected.unwrap().to_owned(), from);
@@ -137,6 +139,7 @@ pub async fn collection(
 pub async fn object(
     State(api): State<Api>,
     Path((namespace, name)): Path<(String, String)>,
+    Query(parameters): Query<Parameters>,
     method: Method,
     body: Bytes,
 ) -> Response {
@@ -144,15 +147,26 @@ pub async fn object(
         return refused;
     }
     if method == Method::PUT {
-        return write(&api, &namespace, &name, serde_json::from_slice(&body).unwrap(), true);
+        let object = serde_json::from_slice(&body).unwrap();
+        let dry = parameters.contains_key("dryRun");
+        return write(&api, &namespace, &name, object, (true, dry));
     }
     let found = api.inner.lock().unwrap().objects.get(&(namespace, name.clone())).cloned();
     let missing = || refuse(404, "NotFound", &format!("configmaps \"{name}\" not found"));
     found.map_or_else(missing, |object| answer(200, &object))
 }
 
-fn write(api: &Api, namespace: &str, name: &str, object: Value, replace: bool) -> Response {
+fn write(
+    api: &Api,
+    namespace: &str,
+    name: &str,
+    object: Value,
+    (replace, dry): (bool, bool),
+) -> Response {
     let mut inner = api.inner.lock().unwrap();
+    if inner.read_only {
+        return refuse(403, "Forbidden", "configmaps is forbidden");
+    }
     let data = object["data"].as_object().cloned().unwrap_or_default();
     let fine = |key: &str| {
         let known = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
@@ -172,6 +186,9 @@ fn write(api: &Api, namespace: &str, name: &str, object: Value, replace: bool) -
         (Some(_), true) if wanted.is_null() => "MODIFIED",
         (Some(_), true) => return refuse(409, "Conflict", "the object has been modified"),
     };
+    if dry {
+        return answer(if replace { 200 } else { 201 }, &object);
+    }
     let kept = inner.keep(namespace, name, object, kind);
     api.news.send_replace(());
     match inner.lose_write.take() {

@@ -87,7 +87,7 @@ impl Store for FileStore {
         let model = model.to_owned();
         Box::pin(self.aside(move |shared| {
             check(&model, &document)?;
-            publish::publish(&shared.root, &model, &document)
+            shared.wrote(publish::publish(&shared.root, &model, &document))
         }))
     }
 
@@ -99,7 +99,7 @@ impl Store for FileStore {
         let model = model.to_owned();
         Box::pin(self.aside(move |shared| {
             let history = check_history(&model, history)?;
-            publish::restore(&shared.root, &model, &history)
+            shared.wrote(publish::restore(&shared.root, &model, &history))
         }))
     }
 
@@ -109,6 +109,11 @@ impl Store for FileStore {
 }
 
 impl Shared {
+    fn wrote(&self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        self.signals.wrote(&result);
+        result
+    }
+
     /// Looks at the directory, and tells what that showed.
     fn refresh(&self) -> Result<scan::Models, StoreError> {
         let mut known = self.models.lock().unwrap_or_else(PoisonError::into_inner);

@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::Access;
 use uuid::Uuid;
 
 use super::super::{Document, KEPT, StoreError, compare, names};
@@ -21,12 +22,22 @@ const TEMPORARY: &str = ".tmp-";
 /// Temporaries this old were left behind by the dead.
 const DEAD: Duration = Duration::from_secs(600);
 
-/// Adds one document.
+/// Adds one document, if its revision is next.
 pub fn publish(root: &Path, model: &str, document: &Document) -> Result<(), StoreError> {
+    add(root, model, document, |last| compare(model, last, document.revision))
+}
+
+/// Adds one document, if its revision `fits` behind the last.
+fn add(
+    root: &Path,
+    model: &str,
+    document: &Document,
+    fits: impl Fn(u64) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     let dir = model_dir(root, model)?;
     let failed = |e| unreachable(root, e);
     // Most of those who are late need not write at all.
-    compare(model, last(&dir).map_err(failed)?, document.revision)?;
+    fits(last(&dir).map_err(failed)?)?;
     make_root(root).and_then(|()| make_dir(&dir)).map_err(failed)?;
     let temporary = Temporary::new(root);
     let path = temporary.path();
@@ -34,7 +45,7 @@ pub fn publish(root: &Path, model: &str, document: &Document) -> Result<(), Stor
     write(path, &bytes).map_err(failed)?;
     // Once more, since writing took its time: the first revisions may have been pruned meanwhile,
     // and their names are free.
-    compare(model, last(&dir).map_err(failed)?, document.revision)?;
+    fits(last(&dir).map_err(failed)?)?;
     let revision = document.revision;
     match fs::hard_link(path, scan::file(&dir, revision)) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists && !is_linked(path) => {
@@ -58,10 +69,34 @@ pub fn publish(root: &Path, model: &str, document: &Document) -> Result<(), Stor
     Ok(())
 }
 
-/// Puts a whole history where there is none.
+/// Adds what of a history is above all there is, the oldest first: who dies in between leaves a part that
+/// another can go on from.
 pub fn restore(root: &Path, model: &str, history: &[Document]) -> Result<(), StoreError> {
+    if put_whole(root, model, history)? {
+        return Ok(());
+    }
+    for document in history {
+        let found = document.revision;
+        let above = |last: u64| {
+            let expected = last.saturating_add(1);
+            let late = StoreError::Conflict { model: model.to_owned(), expected, found };
+            if found > last { Ok(()) } else { Err(late) }
+        };
+        match add(root, model, document, above) {
+            Ok(()) | Err(StoreError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Puts a whole history where there is none, at once: nobody sees a part of it. False if there is one.
+fn put_whole(root: &Path, model: &str, history: &[Document]) -> Result<bool, StoreError> {
     let dir = model_dir(root, model)?;
     let failed = |e| unreachable(root, e);
+    if last(&dir).map_err(failed)? > 0 {
+        return Ok(false);
+    }
     make_root(root).map_err(failed)?;
     let temporary = Temporary::new(root);
     let path = temporary.path();
@@ -74,18 +109,23 @@ pub fn restore(root: &Path, model: &str, history: &[Document]) -> Result<(), Sto
     sync(path).map_err(failed)?;
     // Replaces an empty directory at most.
     match fs::rename(path, &dir) {
-        Ok(()) => sync(root).map_err(failed),
+        Ok(()) => sync(root).map(|()| true).map_err(failed),
         Err(e) if matches!(e.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists) => {
-            let found = history.last().map_or(0, |d| d.revision);
-            Err(taken(model, &dir, found).unwrap_or_else(failed))
+            Ok(false)
         }
         Err(e) => Err(failed(e)),
     }
 }
 
-/// Writes something and removes it.
+/// Writes something and removes it, and asks whether names can be added for every model.
 pub fn try_out(root: &Path) -> io::Result<()> {
     make_root(root)?;
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        if path.is_dir() && !is_temporary(&path) {
+            rustix::fs::access(&path, Access::WRITE_OK | Access::EXEC_OK)?;
+        }
+    }
     write(Temporary::new(root).path(), b"")
 }
 

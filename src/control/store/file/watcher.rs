@@ -56,6 +56,9 @@ fn run(shared: &Shared, heard: &mpsc::Receiver<Wake>, mut watched: Watched) {
         }
         watched.follow(&shared.root);
         drop(shared.refresh());
+        if shared.signals.is_refused() && publish::try_out(&shared.root).is_ok() {
+            shared.signals.wrote(&Ok(()));
+        }
     }
 }
 

@@ -17,6 +17,20 @@ const WORKED: Duration = Duration::from_secs(1);
 
 /// Watches for ever.
 pub async fn follow(map: Map, signals: Arc<Signals>) {
+    tokio::join!(keep_watching(map.clone(), Arc::clone(&signals)), keep_trying(map, signals));
+}
+
+/// After a write that was refused, finds out when the next one would not be.
+async fn keep_trying(map: Map, signals: Arc<Signals>) {
+    loop {
+        sleep(map.pace.retry_to).await;
+        if signals.is_refused() && map.try_out().await {
+            signals.wrote(&Ok(()));
+        }
+    }
+}
+
+async fn keep_watching(map: Map, signals: Arc<Signals>) {
     let mut backoff = Backoff::new(map.pace.retry_from, map.pace.retry_to);
     let mut follower = Follower { map, signals, seen: None, from: None };
     loop {

@@ -70,18 +70,24 @@ pub fn add(data: &mut Data, model: &str, document: &Document) -> Result<(), Stor
     fit(data, model)
 }
 
-/// Adds a whole history, if there is none.
+/// Adds what of a history is above all there is.
 pub fn give_back(data: &mut Data, model: &str, history: &[Document]) -> Result<(), StoreError> {
     let key = key(model)?;
-    let there = entries(data, &key, model)?;
-    if !there.is_empty() {
-        let expected = last(&there).saturating_add(1);
-        let found = history.last().map_or(0, |d| d.revision);
-        return Err(StoreError::Conflict { model: model.to_owned(), expected, found });
+    let mut entries = entries(data, &key, model)?;
+    let last = last(&entries);
+    for document in history.iter().filter(|d| d.revision > last) {
+        entries.push(raw(model, document)?);
     }
-    let entries: Vec<_> = history.iter().map(|d| raw(model, d)).collect::<Result<_, _>>()?;
+    entries.drain(..entries.len().saturating_sub(KEPT));
     data.insert(key, join(&entries));
     fit(data, model)
+}
+
+/// Whether nothing of a history is above all there is.
+pub fn covers(data: &Data, model: &str, history: &[Document]) -> bool {
+    let value = names::to_key(model).and_then(|key| data.get(&key));
+    let entries = value.and_then(|value| split(value).ok()).unwrap_or_default();
+    history.last().is_none_or(|newest| newest.revision <= last(&entries))
 }
 
 /// Whether the very document is there.
@@ -244,10 +250,18 @@ mod tests {
     #[test]
     fn gives_back_only_what_is_lost() {
         let mut data = Data::new();
-        let history = [document(7, ""), document(8, "")];
-        give_back(&mut data, "m", &history).unwrap();
+        let history = [document(7, ""), document(8, ""), document(12, "")];
+        assert!(!covers(&data, "m", &history));
+        give_back(&mut data, "m", &history[..1]).unwrap();
+        assert!(!covers(&data, "m", &history));
+        // One that was set back keeps what it has.
+        let other = [document(7, "another's"), history[1].clone(), history[2].clone()];
+        give_back(&mut data, "m", &other).unwrap();
         assert_eq!(read(&data).histories["m"], history);
-        let again = give_back(&mut data, "m", &history);
-        assert!(matches!(again, Err(StoreError::Conflict { expected: 9, found: 8, .. })));
+        assert!(covers(&data, "m", &history));
+        let before = data.clone();
+        give_back(&mut data, "m", &history).unwrap();
+        assert_eq!(data, before);
+        add(&mut data, "m", &document(13, "")).unwrap();
     }
 }

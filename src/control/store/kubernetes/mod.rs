@@ -115,7 +115,9 @@ impl Store for KubernetesStore {
         Box::pin(async move {
             check(model, &document)?;
             let add = |data: &mut map::Data| map::add(data, model, &document);
-            self.map.change(add, |data| map::holds(data, model, &document)).await
+            let changed = self.map.change(add, |data| map::holds(data, model, &document)).await;
+            self.signals.wrote(&changed);
+            changed
         })
     }
 
@@ -126,8 +128,10 @@ impl Store for KubernetesStore {
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         Box::pin(async move {
             let history = check_history(model, history)?;
-            let done = |data: &map::Data| history.iter().all(|d| map::holds(data, model, d));
-            self.map.change(|data| map::give_back(data, model, &history), done).await
+            let done = |data: &map::Data| map::covers(data, model, &history);
+            let changed = self.map.change(|data| map::give_back(data, model, &history), done).await;
+            self.signals.wrote(&changed);
+            changed
         })
     }
 
@@ -184,7 +188,8 @@ impl Map {
             }
             add(data)?;
             tried = true;
-            let written = tokio::time::timeout(self.pace.answer, self.put(exists, wanted)).await;
+            let put = self.put(exists, wanted, false);
+            let written = tokio::time::timeout(self.pace.answer, put).await;
             match written.map_err(|_| self.late()) {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(e)) => match refusal(&e) {
@@ -206,8 +211,17 @@ impl Map {
         }
     }
 
-    async fn put(&self, exists: bool, mut wanted: ConfigMap) -> kube::Result<()> {
-        let how = PostParams { field_manager: Some("ocelli".to_owned()), ..PostParams::default() };
+    /// Whether it could be written: the API goes through all of a write but the last step.
+    async fn try_out(&self) -> bool {
+        let Ok(found) = self.get().await else { return false };
+        let (exists, wanted) = (found.is_some(), found.unwrap_or_default());
+        let tried = tokio::time::timeout(self.pace.answer, self.put(exists, wanted, true)).await;
+        // Who lost a race was let in.
+        tried.is_ok_and(|put| put.map_or_else(|e| refusal(&e) == Refusal::Raced, |()| true))
+    }
+
+    async fn put(&self, exists: bool, mut wanted: ConfigMap, dry_run: bool) -> kube::Result<()> {
+        let how = PostParams { dry_run, field_manager: Some("ocelli".to_owned()) };
         if exists {
             // It carries the resourceVersion that was read.
             self.api.replace(&self.name, &how, &wanted).await.map(drop)
