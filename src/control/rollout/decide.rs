@@ -41,15 +41,19 @@ impl Look {
     }
 }
 
-/// A breach is acted on at once. A step is left when its interval is over and every gate holds; one that
+/// A breach is acted on at once, even while a person has paused it: who looks at a candidate has not said
+/// that it may fail. A step is left when its interval is over and every gate holds; one that
 /// has not decided by the timeout counts as breached, since nothing says that the candidate is good.
 pub fn decide(rollout: &Rollout, look: &Look) -> Decision {
-    if rollout.state != Progress::Running {
+    if !matches!(rollout.state, Progress::Running | Progress::Paused) {
         return Decision::Hold("it does not run".to_owned());
     }
     let named = || rollout.gates.iter().zip(&look.gates);
     if let Some((gate, judged)) = named().find(|(_, j)| j.state == State::Breached) {
         return Decision::RollBack(format!("{gate} is breached: {}", judged.detail));
+    }
+    if rollout.state == Progress::Paused {
+        return Decision::Hold("it is paused".to_owned());
     }
     if look.in_step < rollout.interval.get() {
         return Decision::Hold("the step's interval is not over".to_owned());

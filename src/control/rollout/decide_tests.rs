@@ -57,10 +57,14 @@ fn what_has_not_decided_in_time_is_rolled_back() {
 }
 
 #[test]
-fn a_paused_rollout_stays_whatever_happens() {
+fn a_paused_rollout_stays_unless_a_gate_is_breached() {
     let r = Rollout { state: Progress::Paused, ..rollout(&["error_rate<=0.5%"]) };
-    assert!(matches!(at(&r, 9999, [0, 9999]), Decision::Hold(_)));
+    assert!(matches!(at(&r, 9999, [0, 0]), Decision::Hold(_)));
     assert_eq!(r.after(&at(&r, 9999, [0, 0])), None);
+    let no_feedback = Rollout { state: Progress::Paused, ..rollout(&["accuracy>=90%"]) };
+    assert!(matches!(at(&no_feedback, 9999, [0, 0]), Decision::Hold(_)));
+    let (back, _) = r.after(&at(&r, 1, [0, 9999])).unwrap();
+    assert_eq!(back.state, Progress::RolledBack);
 }
 
 #[test]

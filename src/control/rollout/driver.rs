@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
+
 use super::{Decision, Look, Progress, Rollout, check_golden, decide};
 use crate::control::bandit::{Bandit, Reward};
 use crate::control::document::{Document, TrafficSpec};
@@ -48,6 +50,8 @@ struct Memory {
     looked: Option<Instant>,
     /// When a bandit last moved the weights.
     moved: Option<Instant>,
+    /// The golden requests of the rollout with this id, which are being tried aside.
+    trial: Option<(String, JoinHandle<Result<usize, String>>)>,
 }
 
 impl Driver {
@@ -112,8 +116,10 @@ impl Driver {
             }
         };
         let decision = match rollout.state {
-            Progress::Preparing => self.prepare(standing, rollout, in_step).await,
-            Progress::Running => {
+            Progress::Preparing => {
+                self.prepare(standing, rollout, in_step, &mut memory.trial).await
+            }
+            Progress::Running | Progress::Paused => {
                 let recent = memory.looked.is_some_and(|at| at.elapsed() < FAR_LOOK);
                 if self.figures.are_far() && recent {
                     return Ok(());
@@ -127,7 +133,28 @@ impl Driver {
         self.act(model, rollout, &decision).await
     }
 
-    async fn prepare(&self, standing: &Standing, rollout: &Rollout, waited: Duration) -> Decision {
+    /// Has the golden requests tried, which may take long: other models are looked after meanwhile.
+    async fn prepare(
+        &self,
+        standing: &Standing,
+        rollout: &Rollout,
+        waited: Duration,
+        trial: &mut Option<(String, JoinHandle<Result<usize, String>>)>,
+    ) -> Decision {
+        if let Some((_, trying)) = trial.take_if(|(id, _)| *id == rollout.id) {
+            if !trying.is_finished() {
+                *trial = Some((rollout.id.clone(), trying));
+                return Decision::Hold("its golden requests are being tried".to_owned());
+            }
+            return match trying.await {
+                Ok(Ok(count)) => {
+                    tracing::info!(version = rollout.to, count, "golden requests passed");
+                    Decision::Begin
+                }
+                Ok(Err(why)) => Decision::RollBack(why),
+                Err(panic) => Decision::RollBack(format!("golden requests: {panic}")),
+            };
+        }
         let Some(candidate) = standing.versions.get(&rollout.to).cloned() else {
             if waited < rollout.timeout.get() {
                 return Decision::Hold("the candidate is being loaded".to_owned());
@@ -135,15 +162,9 @@ impl Driver {
             return Decision::RollBack(format!("version {} did not load in time", rollout.to));
         };
         let limits = self.limits;
-        let tried = tokio::task::spawn_blocking(move || check_golden(&candidate, &limits)).await;
-        match tried {
-            Ok(Ok(count)) => {
-                tracing::info!(version = rollout.to, count, "golden requests passed");
-                Decision::Begin
-            }
-            Ok(Err(why)) => Decision::RollBack(why),
-            Err(panic) => Decision::RollBack(format!("golden requests: {panic}")),
-        }
+        let trying = tokio::task::spawn_blocking(move || check_golden(&candidate, &limits));
+        *trial = Some((rollout.id.clone(), trying));
+        Decision::Hold("its golden requests are being tried".to_owned())
     }
 
     async fn act(
