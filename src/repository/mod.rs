@@ -10,6 +10,7 @@ pub mod load;
 mod obey;
 mod orders;
 mod plan;
+mod quiet;
 mod reconciler;
 mod rounds;
 mod scan;

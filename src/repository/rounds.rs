@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
@@ -196,9 +196,12 @@ impl Loop {
             .iter()
             .filter_map(|v| Some((*v, Fingerprint::read(&dir, &dir.join(v.to_string())).ok()?)))
             .collect();
-        let known = &self.models.get(name)?.known;
-        let settle = self.settings.settle;
-        let action = plan::next_action(&wanted, on_disk, known, SystemTime::now(), settle);
+        let model = self.models.get_mut(name)?;
+        let (settle, now) = (self.settings.settle, (SystemTime::now(), Instant::now()));
+        let quiet =
+            wanted.iter().filter(|(v, files)| model.quiet.is_whole(**v, files, settle, now));
+        let whole = quiet.map(|(version, _)| *version).collect();
+        let action = plan::next_action(&wanted, on_disk, &model.known, &whole);
         match &action {
             Action::Load(version, files) => self.load(name, *version, files.clone()),
             Action::Unload(version) => self.unload(name, *version, on_disk),

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use super::load::{self, LoadError};
 use super::plan::{self, Known};
+use super::quiet::Quiet;
 use super::rounds::Loop;
 use super::scan::Fingerprint;
 use super::spec::ModelSpecFile;
@@ -22,6 +23,7 @@ use crate::vision::Answerer;
 #[derive(Default)]
 pub(super) struct ModelLoop {
     pub known: BTreeMap<u64, Known>,
+    pub quiet: Quiet,
     pub loaded: Loaded,
     traffic: Traffic,
     stand: Stand,

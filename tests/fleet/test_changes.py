@@ -148,7 +148,7 @@ def test_a_change_that_is_refused_changes_nothing(fleet):
     revision = fleet[0].weigh({1: 1, 2: 3})["revision"]
     fleet.agree_on(revision)
     for status, body in [
-        (400, {"weights": {"9": 1}}),
+        (409, {"weights": {"9": 1}}),
         (409, {"weights": {"1": 1}, "if_revision": revision - 1}),
         (400, {"arms": [{"version": 1, "weight": 9999}]}),
         (400, {"weights": {"1": 0}}),
@@ -161,7 +161,7 @@ def test_a_change_that_is_refused_changes_nothing(fleet):
         assert refused.value.status == status, body
     with pytest.raises(Refused) as refused:
         fleet[1].roll_back(to=99)
-    assert refused.value.status == 400
+    assert refused.value.status == 409
     for replica in fleet:
         assert replica.revision() == revision
         assert replica.split() == {1: 2500, 2: 7500}

@@ -76,7 +76,7 @@ def test_what_is_not_kept_warm_is_told_of_and_loaded_first_while_serving_goes_on
         # A change of weights does not wait for a version, it is refused; only going back does.
         with pytest.raises(Refused) as refused:
             fleet[0].weigh({1: 1})
-        assert refused.value.status == 400 and "version 1 of m is not loaded" in refused.value.error
+        assert refused.value.status == 409 and "version 1 of m is not loaded" in refused.value.error
         wait_and_watch(fleet, {"to": 1}, before=3, after=1)
         for replica in fleet:
             told = replica.traffic()
@@ -137,7 +137,7 @@ def test_a_rollback_to_a_version_whose_files_are_gone_goes_on_with_what_was_serv
 def test_without_a_document_a_rollback_goes_back_to_the_version_before_the_latest(fleet):
     with pytest.raises(Refused) as refused:
         fleet[0].roll_back()
-    assert refused.value.status == 400 and "no earlier traffic" in refused.value.error
+    assert refused.value.status == 409 and "no earlier traffic" in refused.value.error
     put_version(fleet.models, "m", 7, times(7))
     for replica in fleet:
         until(lambda: replica.split() == {7: 10000}, 5)
