@@ -45,11 +45,11 @@ impl Code {
     /// The HTTP status.
     pub const fn http(self) -> u16 {
         match self {
-            Code::InvalidArgument | Code::FailedPrecondition => 400,
+            Code::InvalidArgument => 400,
             Code::TooLarge => 413,
             Code::UnsupportedMedia => 415,
             Code::NotFound => 404,
-            Code::Aborted => 409,
+            Code::FailedPrecondition | Code::Aborted => 409,
             Code::Unauthenticated => 401,
             Code::PermissionDenied => 403,
             Code::ResourceExhausted => 429,

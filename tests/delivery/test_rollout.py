@@ -113,7 +113,7 @@ def test_a_paused_rollout_stays_and_goes_on_when_it_is_resumed(server):
     assert model.admin("POST", "rollout/resume")["state"] == "running"
     model.wait_for_state("done", seconds=10)
     assert model.weights() == {2: 10_000}
-    refused(400, "no rollout", model.admin, "POST", "rollout/pause")
+    refused(409, "no rollout", model.admin, "POST", "rollout/pause")
 
 
 def test_promoting_takes_a_step_at_once_and_the_last_one_ends_it(steady):
@@ -129,13 +129,13 @@ def test_aborting_gives_all_to_the_baseline(steady):
     state = steady.admin("POST", "rollout/abort", {"author": "ada", "reason": "no good"})
     assert (state["state"], state["reason"]) == ("aborted", "no good")
     assert steady.weights() == {1: 10_000}
-    refused(400, "no rollout", steady.admin, "POST", "rollout/resume")
+    refused(409, "no rollout", steady.admin, "POST", "rollout/resume")
     assert {s.version for s in send(steady, range(320))} == {1}
 
 
 def test_a_second_rollout_is_refused_while_one_goes_on(steady):
     before = steady.history()
-    refused(400, "goes on already", steady.rollout, to=3)
+    refused(409, "goes on already", steady.rollout, to=3)
     assert steady.history() == before
     steady.admin("POST", "rollout/abort")
     assert steady.rollout(to=3, interval="1h")["to"] == 3
@@ -161,7 +161,7 @@ def test_rolling_back_ends_a_rollout_and_goes_back_to_its_baseline(steady):
     steady.admin("POST", "traffic/rollback", {"author": "ada"})
     assert steady.weights() == {1: 10_000}
     assert steady.rollout_state()["state"] == "aborted"
-    refused(400, "no rollout", steady.admin, "POST", "rollout/resume")
+    refused(409, "no rollout", steady.admin, "POST", "rollout/resume")
 
 
 def test_nothing_to_roll_out_is_refused(server):

@@ -42,7 +42,7 @@ pub use asked::Arrival;
 pub use error::{ErrorBody, HttpError, json, raw_json};
 pub use frames::frames;
 pub use inference::{read_body, respond};
-pub use json_body::json_body;
+pub use json_body::{json_body, small_body};
 pub use ops::{Alive, Live, Ready};
 pub use path::name;
 pub use request::deadline_and_priority;

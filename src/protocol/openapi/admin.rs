@@ -20,8 +20,14 @@ use crate::protocol::admin::traffic::{InForce, Offered, RollBack, TrafficState};
 /// What asking about a model may come to.
 const ASKED: [Code; 3] = [Code::InvalidArgument, Code::NotFound, Code::Unavailable];
 /// What a change may come to.
-const CHANGED: [Code; 5] =
-    [Code::InvalidArgument, Code::NotFound, Code::TooLarge, Code::Aborted, Code::Unavailable];
+const CHANGED: [Code; 6] = [
+    Code::InvalidArgument,
+    Code::NotFound,
+    Code::TooLarge,
+    Code::Aborted,
+    Code::Unavailable,
+    Code::DeadlineExceeded,
+];
 
 pub fn group() -> Group {
     let operations =

@@ -120,7 +120,7 @@ fn control(verb: &str) -> Operation {
         .takes::<ControlRequest>(Required::False, json!({}))
         .gives::<Done>(given)
         .fails(&FAILS)
-        .fails(&[Code::Unimplemented])
+        .fails(&[Code::Aborted, Code::Unimplemented])
 }
 
 fn example() -> serde_json::Value {

@@ -260,13 +260,13 @@ fn bytes() -> Object {
 /// What a status is answered for.
 fn meaning(code: Code) -> &'static str {
     match code {
-        Code::InvalidArgument | Code::FailedPrecondition => {
-            "The request is wrong, and stays wrong."
-        }
+        Code::InvalidArgument => "The request is wrong, and stays wrong.",
         Code::TooLarge => "The body is larger than `--max-body-bytes`.",
         Code::UnsupportedMedia => "The body's type or encoding is none that is read here.",
         Code::NotFound => "No such model or version.",
-        Code::Aborted => "Somebody else changed the same thing first.",
+        Code::FailedPrecondition | Code::Aborted => {
+            "It contradicts what is there, or somebody else changed the same thing first."
+        }
         Code::Unauthenticated => "No key came, or one that is not known.",
         Code::PermissionDenied => "The key may not, or the server was not started to allow it.",
         Code::ResourceExhausted => "More requests than the key's rate allows.",

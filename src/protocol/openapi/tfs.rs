@@ -35,7 +35,12 @@ pub fn group() -> Group {
             json!({ "request_id": "of the answer: x-ocelli-request-id", "label": 3 }),
         )
         .gives::<FeedbackAnswer>("Whether it counts.")
-        .fails(&[Code::InvalidArgument, Code::TooLarge, Code::Unavailable]),
+        .fails(&[
+            Code::InvalidArgument,
+            Code::TooLarge,
+            Code::Unavailable,
+            Code::DeadlineExceeded,
+        ]),
     );
     operations.extend(["", "_version", "_label"].into_iter().flat_map(of_model));
     Group {

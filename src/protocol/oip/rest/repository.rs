@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -14,7 +13,9 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::path::Named;
 use crate::error::InferError;
-use crate::protocol::http::{HttpError, Shared, deadline_and_priority, json as json_answer};
+use crate::protocol::http::{
+    HttpError, Shared, deadline_and_priority, json as json_answer, small_body,
+};
 use crate::protocol::oip::infer::no_override;
 use crate::protocol::oip::model;
 
@@ -78,10 +79,7 @@ async fn read<T: DeserializeOwned + Default>(
     shared: &Shared,
     body: &mut Body,
 ) -> Result<T, InferError> {
-    let patience = shared.service.default_timeout();
-    let late = || InferError::Late(format!("the body did not come within {patience:?}"));
-    let read = shared.bodies.read_by(body, Instant::now() + patience, late).await?;
-    let text = read.data.to_bytes();
+    let text = small_body(shared, body).await?;
     if text.trim_ascii().is_empty() {
         return Ok(T::default());
     }
