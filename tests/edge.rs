@@ -134,6 +134,34 @@ fn a_client_shows_a_certificate_if_it_must() {
     }
 }
 
+#[test]
+fn the_command_line_reaches_an_admin_api_that_asks_for_certificates() {
+    let (dir, models) = scratch();
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let [ca, cert, key] = ours.sign(dir.path(), "ours");
+    let [their_ca, their_cert, their_key] = theirs.sign(dir.path(), "theirs");
+    let tls = ["--tls-cert", &cert, "--tls-key", &key, "--tls-client-ca", &ca];
+    let open = ["--tls-client-auth", "required", "--admin-addr", "0.0.0.0:0"];
+    let server = start(&models, &[&tls[..], &open].concat());
+    let port = server.admin_url("").rsplit(':').next().unwrap().to_owned();
+    let ask = |args: &[&str]| {
+        let admin = format!("localhost:{port}");
+        let mut command = Command::new(BINARY);
+        let out =
+            command.args(["models", "--admin", &admin, "--json"]).args(args).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (out.status.success(), text(&out.stdout), text(&out.stderr))
+    };
+    let (done, told, error) = ask(&["--ca", &ca, "--cert", &cert, "--key", &key]);
+    assert!(done && told.contains("\"sum\""), "{told} {error}");
+    // Who is not known, and who does not know.
+    assert!(!ask(&["--ca", &ca, "--cert", &their_cert, "--key", &their_key]).0);
+    assert!(!ask(&["--ca", &their_ca, "--cert", &cert, "--key", &key]).0);
+    assert!(!ask(&["--ca", &ca]).0);
+    let (done, _, error) = ask(&["--ca", &key]);
+    assert!(!done && error.contains("there is no certificate in it"), "{error}");
+}
+
 /// A new token, and its entry for the file.
 fn token(args: &[&str]) -> (String, String) {
     let out = Command::new(BINARY).args(["keys", "new"]).args(args).output().unwrap();

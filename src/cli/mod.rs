@@ -53,7 +53,7 @@ enum Command {
   ocelli bench models/efficientnet_lite0 --batch 8 --threads 2 --seconds 10 --json")]
     Bench(bench::BenchArgs),
     #[command(flatten)]
-    Admin(admin::AdminCommand),
+    Admin(Box<admin::AdminCommand>),
     /// Make the API keys that a server asks for (`serve --keys-file`)
     #[command(after_help = "Examples:
   ocelli keys new --name scanner >> keys.toml              the token goes to the terminal, once

@@ -1,23 +1,28 @@
 //! Where servers are: one address, or those of all replicas.
 
 use std::fmt;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 
 /// Where an admin API is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Address(String);
+pub struct Address {
+    secure: bool,
+    rest: String,
+}
 
 impl Address {
-    /// Reads `http://HOST:PORT` or `HOST:PORT`.
-    pub fn parse(text: &str) -> Result<Address, String> {
+    /// Reads `http://HOST:PORT`, `https://HOST:PORT`, or `HOST:PORT`, which is TLS if `secure`.
+    pub fn parse(text: &str, secure: bool) -> Result<Address, String> {
         let wrong = |why: &str| format!("`{text}` is no address: {why}");
         let written = text.trim().trim_end_matches('/');
-        if written.starts_with("https:") || written.starts_with("unix:") {
-            return Err(wrong("this client speaks plain HTTP; write http://HOST:PORT"));
+        if written.starts_with("unix:") {
+            return Err(wrong("this client speaks HTTP; write http://HOST:PORT"));
         }
-        let (scheme, rest) = match written.strip_prefix("http://") {
-            Some(rest) => (true, rest),
-            None => (false, written),
+        let (http, https) = (written.strip_prefix("http://"), written.strip_prefix("https://"));
+        let (scheme, secure, rest) = match (http, https) {
+            (Some(rest), _) => (true, false, rest),
+            (_, Some(rest)) => (true, true, rest),
+            (None, None) => (false, secure, written),
         };
         let host = rest.split('/').next().unwrap_or_default();
         let strange = |c: char| c.is_whitespace() || c.is_control() || "?#@\\".contains(c);
@@ -26,33 +31,36 @@ impl Address {
         }
         let port = host.rsplit_once(':');
         match port.map(|(_, port)| port.parse::<u16>()) {
-            Some(Ok(_)) => Ok(Address(rest.to_owned())),
-            None if scheme => Ok(Address(rest.to_owned())),
+            Some(Ok(_)) => Ok(Address { secure, rest: rest.to_owned() }),
+            None if scheme => Ok(Address { secure, rest: rest.to_owned() }),
             None => Err(wrong("its port is missing; write HOST:PORT")),
             // The colons of [::1] are none before a port.
-            Some(Err(_)) if scheme && host.ends_with(']') => Ok(Address(rest.to_owned())),
+            Some(Err(_)) if scheme && host.ends_with(']') => {
+                Ok(Address { secure, rest: rest.to_owned() })
+            }
             Some(Err(_)) => Err(wrong("write HOST:PORT, with a port such as 8502")),
         }
     }
 
     /// The address of something there.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.0)
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}{path}", self.rest)
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.rest.fmt(f)
     }
 }
 
-/// All that a list names: `HOST:PORT`, and `dns:NAME:PORT` for every address of a name.
-pub fn resolve(list: &[String]) -> Result<Vec<Address>, String> {
+/// All that a list names: `HOST:PORT`, and `dns:NAME:PORT` for every address of a name. `secure`: by TLS.
+pub fn resolve(list: &[String], secure: bool) -> Result<Vec<Address>, String> {
     let mut all = Vec::new();
     for entry in list.iter().map(|e| e.trim()).filter(|e| !e.is_empty()) {
         match entry.strip_prefix("dns:") {
-            None => all.push(Address::parse(entry)?),
+            None => all.push(Address::parse(entry, secure)?),
             Some(name) => {
                 let Some((host, Ok(port))) =
                     name.rsplit_once(':').map(|(h, p)| (h, p.parse::<u16>()))
@@ -64,7 +72,8 @@ pub fn resolve(list: &[String]) -> Result<Vec<Address>, String> {
                 let mut found: Vec<_> = found.collect();
                 // Resolvers shuffle; people compare one table with the next.
                 found.sort();
-                all.extend(found.into_iter().map(|socket| Address(socket.to_string())));
+                let address = |socket: SocketAddr| Address { secure, rest: socket.to_string() };
+                all.extend(found.into_iter().map(address));
             }
         }
     }
@@ -79,27 +88,30 @@ mod tests {
 
     fn list(text: &str) -> Result<Vec<String>, String> {
         let list: Vec<_> = text.split(',').map(str::to_owned).collect();
-        Ok(resolve(&list)?.iter().map(Address::to_string).collect())
+        Ok(resolve(&list, false)?.iter().map(Address::to_string).collect())
     }
 
     #[test]
     fn an_address_is_a_host_and_a_port() {
-        let url = |text| Address::parse(text).map(|a| a.url("/x"));
+        let url = |text| Address::parse(text, false).map(|a| a.url("/x"));
         assert_eq!(url("http://a:1/"), Ok("http://a:1/x".to_owned()));
         assert_eq!(url("a:1"), Ok("http://a:1/x".to_owned()));
         assert_eq!(url("http://a/ocelli"), Ok("http://a/ocelli/x".to_owned()));
         assert_eq!(url("[::1]:8502"), Ok("http://[::1]:8502/x".to_owned()));
         assert_eq!(url("http://[::1]"), Ok("http://[::1]/x".to_owned()));
+        assert_eq!(url("https://a:1"), Ok("https://a:1/x".to_owned()));
+        let secure = |text| Address::parse(text, true).map(|a| a.url("/x"));
+        assert_eq!(secure("a:1"), Ok("https://a:1/x".to_owned()));
+        assert_eq!(secure("http://a:1"), Ok("http://a:1/x".to_owned()));
     }
 
     #[test]
     fn says_what_is_no_address() {
-        let wrong = |text| Address::parse(text).unwrap_err();
+        let wrong = |text| Address::parse(text, false).unwrap_err();
         assert_eq!(wrong("a"), "`a` is no address: its port is missing; write HOST:PORT");
         assert_eq!(wrong("a:b"), "`a:b` is no address: write HOST:PORT, with a port such as 8502");
         assert_eq!(wrong(":1"), "`:1` is no address: write HOST:PORT or http://HOST:PORT");
         assert_eq!(wrong(""), "`` is no address: write HOST:PORT or http://HOST:PORT");
-        assert!(wrong("https://a:1").contains("plain HTTP"));
         assert!(wrong("unix:/run/ocelli").contains("write http://HOST:PORT"));
         assert!(wrong("http://a b:1").contains("write HOST:PORT"));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use ureq::tls::TlsConfig;
 
 use super::address::Address;
 use super::words::clean;
@@ -92,6 +93,7 @@ impl Client {
     /// One that asks `first` in turn, and tells `replicas` of changes.
     pub fn new(
         token: Option<&str>,
+        tls: TlsConfig,
         first: Vec<Address>,
         replicas: Vec<Address>,
     ) -> Result<Client, Failure> {
@@ -101,6 +103,7 @@ impl Client {
         let bearer = bearer.map_err(|_| "the token has characters that no header can carry")?;
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
+            .tls_config(tls)
             .timeout_connect(Some(Duration::from_secs(3)))
             .timeout_global(Some(Duration::from_secs(10)));
         Ok(Client { agent: config.build().into(), bearer, first, replicas })

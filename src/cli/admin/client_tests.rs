@@ -4,7 +4,7 @@ use super::super::stub::stub;
 use super::*;
 
 fn address(text: &str) -> Address {
-    Address::parse(text).unwrap()
+    Address::parse(text, false).unwrap()
 }
 
 /// Port 1 is nobody's.
@@ -13,7 +13,7 @@ fn nobody() -> Address {
 }
 
 fn client(first: Vec<Address>) -> Client {
-    Client::new(Some("secret"), first, vec![]).unwrap()
+    Client::new(Some("secret"), TlsConfig::default(), first, vec![]).unwrap()
 }
 
 #[test]
@@ -86,5 +86,5 @@ fn a_refusal_says_what_to_do() {
 
 #[test]
 fn a_token_must_fit_into_a_header() {
-    assert!(Client::new(Some("a\nb"), vec![], vec![]).is_err());
+    assert!(Client::new(Some("a\nb"), TlsConfig::default(), vec![], vec![]).is_err());
 }

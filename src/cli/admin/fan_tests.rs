@@ -1,10 +1,12 @@
+use ureq::tls::TlsConfig;
+
 use super::super::stub::stub;
 use super::super::table::plain;
 use super::*;
 
 fn client(replicas: &[&Address]) -> Client {
     let replicas: Vec<_> = replicas.iter().map(|a| (*a).clone()).collect();
-    Client::new(None, replicas.clone(), replicas).unwrap()
+    Client::new(None, TlsConfig::default(), replicas.clone(), replicas).unwrap()
 }
 
 #[test]
@@ -26,7 +28,7 @@ fn every_other_replica_is_told() {
     let known = knows(json!([document, {"revision": 5}]), 5);
     let other = knows(json!([{"revision": 4, "author": "eve"}]), 4);
     let refuses = stub(|_, _| (400, json!({"error": "no such model"})));
-    let nobody = Address::parse("127.0.0.1:1").unwrap();
+    let nobody = Address::parse("127.0.0.1:1", false).unwrap();
     let all = [&first, &adopts, &known, &other, &refuses, &nobody];
     let fan = client(&all).spread(&first, "m", &document);
     let told: Vec<_> = fan.0.iter().map(|(_, told)| told.clone()).collect();
@@ -48,7 +50,7 @@ fn every_other_replica_is_told() {
 
 #[test]
 fn the_outcome_is_a_table() {
-    let address = |text| Address::parse(text).unwrap();
+    let address = |text| Address::parse(text, false).unwrap();
     let fan = Fan(vec![
         (address("a:1"), Told::Changed),
         (address("b:1"), Told::Known),
@@ -73,6 +75,6 @@ fn the_outcome_is_a_table() {
 
 #[test]
 fn without_replicas_nobody_is_told() {
-    let fan = client(&[]).spread(&Address::parse("a:1").unwrap(), "m", &Value::Null);
+    let fan = client(&[]).spread(&Address::parse("a:1", false).unwrap(), "m", &Value::Null);
     assert_eq!((fan.text(), fan.json_line(), fan.code()), (String::new(), String::new(), 0));
 }

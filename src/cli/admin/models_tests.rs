@@ -16,7 +16,7 @@ fn loaded() -> Loaded {
 
 #[test]
 fn a_row_is_a_version() {
-    let address = Address::parse("a:1").unwrap();
+    let address = Address::parse("a:1", false).unwrap();
     let answers = vec![(address, Ok(loaded()))];
     assert_eq!(
         plain(&text(&answers, false).unwrap()),
@@ -30,7 +30,7 @@ fn a_row_is_a_version() {
 
 #[test]
 fn several_replicas_have_a_column_and_the_silent_a_line() {
-    let address = |text| Address::parse(text).unwrap();
+    let address = |text| Address::parse(text, false).unwrap();
     let models = json!([{"name": "m", "versions": [{"version": 1, "state": "LOADING"}]}]);
     let loaded = Loaded { models, traffic: BTreeMap::new() };
     let lost = Refusal::Lost { address: address("b:1"), why: "timeout".to_owned() };
@@ -46,6 +46,6 @@ fn several_replicas_have_a_column_and_the_silent_a_line() {
 #[test]
 fn a_server_without_models_says_so() {
     let none = Loaded { models: json!([]), traffic: BTreeMap::new() };
-    let answers = vec![(Address::parse("a:1").unwrap(), Ok(none))];
+    let answers = vec![(Address::parse("a:1", false).unwrap(), Ok(none))];
     assert_eq!(text(&answers, false).unwrap(), "there are no models\n");
 }

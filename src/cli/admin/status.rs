@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_row_is_a_replica_and_an_event_is_told_once() {
-        let address = |text| Address::parse(text).unwrap();
+        let address = |text| Address::parse(text, false).unwrap();
         let (old, new) = (("2026-11-25T00:00:00Z", 1), ("2026-11-25T01:00:00.5Z", 2));
         let answers = vec![
             (address("a:1"), Ok(status("host-a-1", true, &[old]))),

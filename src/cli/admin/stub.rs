@@ -10,7 +10,7 @@ use super::address::Address;
 /// 0 it hangs up. It stays until the tests end.
 pub fn stub(answer: impl Fn(&str, Value) -> (u16, Value) + Send + 'static) -> Address {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = Address::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+    let address = Address::parse(&listener.local_addr().unwrap().to_string(), false).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
