@@ -8,6 +8,7 @@
 
 pub mod app;
 pub mod batcher;
+pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod control;

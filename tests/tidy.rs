@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms from the lowest up. A room may use those before it in the list.
-const ORDER: [&str; 17] = [
+const ORDER: [&str; 18] = [
     "tensor",
     "input",
     "stats",
@@ -14,6 +14,7 @@ const ORDER: [&str; 17] = [
     "onnx",
     "error",
     "vision",
+    "cache",
     "batcher",
     "router",
     "control",

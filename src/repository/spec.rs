@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::batcher::Limits;
+use crate::cache::CacheSpec;
 use crate::config::toml_error;
 use crate::control::Traffic;
 use crate::vision::{InputSpec, OutputSpec};
@@ -29,6 +30,8 @@ pub struct ModelSpecFile {
     pub traffic: BTreeMap<String, u32>,
     /// What feedback needs.
     pub feedback: FeedbackSpec,
+    /// Whether answers are kept by what was asked.
+    pub cache: Option<CacheSpec>,
     /// Whether inputs and predicted classes are compared with what they used to be.
     pub drift: Option<DriftSpec>,
     /// What turns images into the model's input.
@@ -166,6 +169,7 @@ impl ModelSpecFile {
         let complain = |e: String| format!("{}: {e}", path.display());
         spec.versions.check().map_err(complain)?;
         spec.traffic().map_err(complain)?;
+        spec.cache.as_ref().map_or(Ok(()), CacheSpec::check).map_err(complain)?;
         let batching = &spec.batching;
         let zero = [batching.max_batch, batching.max_queue_rows, batching.instances];
         if zero.contains(&Some(0)) {

@@ -13,6 +13,7 @@ use super::scan::Fingerprint;
 use super::spec::ModelSpecFile;
 use super::waiting::ANY_ROUND;
 use crate::batcher::{Limits, Target};
+use crate::cache::Cache;
 use crate::control::{Loaded, Traffic};
 use crate::error::InferError;
 use crate::observe::drift::{self, Monitor, Reference};
@@ -159,6 +160,11 @@ impl Loop {
             queue: self.scheduler.open(target, limits),
             image: loaded.image,
             answerer: loaded.answerer,
+            cache: loaded
+                .spec
+                .cache
+                .as_ref()
+                .map(|spec| Cache::new(spec, self.metrics.cache.of([name, &version.to_string()]))),
             drift: monitor(&self.settings.root.join(name).join(version.to_string()), &loaded.spec),
             classes_in_ids: loaded.spec.feedback.class,
             golden: Some(self.settings.root.join(name).join(version.to_string()).join("golden"))

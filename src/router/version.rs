@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::batcher::Queue;
+use crate::cache::Cache;
 use crate::engine::{Signature, TensorSpec};
 use crate::error::InferError;
 use crate::observe::drift::Monitor;
@@ -23,6 +24,8 @@ pub struct ServedVersion {
     pub answerer: Option<Answerer>,
     /// Whether the ids of its answers carry the classes, so that feedback may give labels.
     pub classes_in_ids: bool,
+    /// Its answers that are kept, if `model.toml` says so.
+    pub cache: Option<Cache>,
     /// Follows what comes in, if `model.toml` says so.
     pub drift: Option<Monitor>,
     /// Requests with known answers, to be tried before it gets traffic.

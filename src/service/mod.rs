@@ -4,6 +4,7 @@
 
 mod background;
 mod classes;
+mod compute;
 mod decode_pool;
 mod observe;
 mod shadow;
@@ -16,7 +17,8 @@ pub use background::Background;
 pub use classes::{Classes, top_classes};
 pub use decode_pool::DecodePool;
 
-use crate::batcher::{Place, Priority, Reply};
+use crate::batcher::{Place, Priority};
+use crate::cache::Kept;
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::observe::prediction_log::PredictionLog;
@@ -25,6 +27,7 @@ use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion};
 use crate::telemetry::trace::{RequestTrace, Stage};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
+use compute::{Computed, Run};
 use observe::{Answered, Seen};
 use shadow::Copy;
 
@@ -67,9 +70,15 @@ pub struct Ticket {
     version: Arc<ServedVersion>,
     arm_of: Option<u64>,
     classes: OnceLock<Classes>,
+    recalled: OnceLock<bool>,
 }
 
 impl Ticket {
+    /// Whether the answer was kept; nothing if none was looked for.
+    pub fn recalled(&self) -> Option<bool> {
+        self.recalled.get().copied()
+    }
+
     /// The text of it.
     pub fn id(&self) -> String {
         let info = &self.version.info;
@@ -95,6 +104,8 @@ pub struct Request {
     pub deadline: Instant,
     /// Who goes first.
     pub priority: Priority,
+    /// Whether it is to be computed even if its answer is kept.
+    pub fresh: bool,
 }
 
 /// A computed request.
@@ -125,6 +136,7 @@ impl InferenceService {
             version: version.clone(),
             arm_of,
             classes: OnceLock::new(),
+            recalled: OnceLock::new(),
         };
         Ok(Routed {
             version,
@@ -182,51 +194,24 @@ impl InferenceService {
         let wants_inputs = log.is_some_and(PredictionLog::wants_inputs);
         let copies = !routed.copies.is_empty();
         let given = (copies || wants_inputs).then(|| request.inputs.clone());
-        let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
-        let mut preprocess = Duration::ZERO;
-        for (name, value) in request.inputs {
-            let tensor = match value {
-                InputValue::Tensor(tensor) => tensor,
-                InputValue::Images(images) => {
-                    let began = Instant::now();
-                    let (tensor, places) = self.pool.preprocess(version, images, deadline).await?;
-                    preprocess += began.elapsed();
-                    routed.passed(Stage::Preprocess, began.elapsed());
-                    placements = places;
-                    tensor
-                }
-            };
-            named.push((name, tensor));
-        }
-        let inputs = version.bind(named)?;
-        if inputs.iter().any(|t| t.rows() == 0) && !inputs.iter().all(|t| t.shape().is_empty()) {
-            return Err(version.invalid("the request has no rows".to_owned()));
-        }
-        let kept = (log.is_some() || version.drift.is_some()).then(|| inputs.clone());
-        let reply = version.queue.infer(place, inputs, deadline, request.priority).await?;
-        let stats = &version.queue.target().metrics.stats;
-        stats.served(reply.queued, preprocess, reply.compute);
-        if let Some(trace) = &routed.trace {
-            let computing = Instant::now() - reply.compute;
-            trace.at(Stage::Queue, computing - reply.queued, reply.queued);
-            trace.at(Stage::Compute, computing, reply.compute);
-        }
+        let kept = log.is_some() || version.drift.is_some();
+        let Computed { response, run } = self.answer(routed, place, request, kept).await?;
         if version.classes_in_ids
-            && let Some(classes) = top_classes(version, &reply.outputs)
+            && let Some(classes) = top_classes(version, &response.outputs)
         {
             drop(routed.ticket.classes.set(classes));
         }
         let logged = log.is_some_and(|log| log.wants(&routed.ticket.id()));
-        if let Some(bound) = kept.filter(|_| logged || version.drift.is_some()) {
+        // What the model did not get says nothing new of what comes in.
+        let drift = version.drift.is_some() && run.is_some();
+        if logged || drift {
             let inputs = given.clone().filter(|_| wants_inputs && logged).unwrap_or_default();
-            let (version, outputs) = (version.clone(), reply.outputs.clone());
-            let Reply { queued, compute, .. } = reply;
-            let drift = version.drift.is_some();
+            let Run { bound, queued, preprocess, compute } = run.unwrap_or_default();
             let seen = Seen {
-                version,
+                version: version.clone(),
                 inputs,
-                bound,
-                outputs,
+                bound: bound.unwrap_or_default(),
+                outputs: response.outputs.clone(),
                 queued,
                 preprocess,
                 compute,
@@ -236,13 +221,17 @@ impl InferenceService {
             drop(routed.seen.set(Box::new(seen)));
         }
         if let Some(inputs) = given.filter(|_| copies) {
-            drop(routed.copied.set((inputs, reply.outputs.clone())));
+            drop(routed.copied.set((inputs, response.outputs.clone())));
         }
-        Ok(Response { outputs: reply.outputs, placements })
+        Ok(response)
     }
 }
 
 impl Response {
+    fn as_kept(&self) -> Kept {
+        Kept { outputs: self.outputs.clone(), placements: self.placements.clone() }
+    }
+
     /// Bytes of all outputs.
     pub fn bytes(&self) -> usize {
         self.outputs.iter().map(|t| t.data().len()).sum()

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::cache::CacheMetrics;
 use super::delivery::{ArmTally, DeliveryMetrics};
 use super::stats::VersionStats;
 use prometheus::{
@@ -43,6 +44,8 @@ pub struct Metrics {
     pub load_failures: IntCounterVec,
     /// Traffic, arms, shadows, feedback.
     pub delivery: DeliveryMetrics,
+    /// Answers that are kept.
+    pub cache: CacheMetrics,
     users: Mutex<HashMap<(String, String), usize>>,
 }
 
@@ -167,6 +170,7 @@ impl Metrics {
                 &["model"],
             )?,
             delivery: DeliveryMetrics::register(&registry)?,
+            cache: CacheMetrics::register(&registry)?,
             registry,
             enabled,
             users: Mutex::default(),
@@ -310,5 +314,6 @@ impl Drop for VersionMetrics {
         self.metrics.counters.iter().for_each(|c| drop(c.remove_label_values(&l)));
         self.metrics.gauges.iter().for_each(|g| drop(g.remove_label_values(&l)));
         self.metrics.delivery.forget(&l);
+        self.metrics.cache.forget(l);
     }
 }

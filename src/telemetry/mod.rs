@@ -2,6 +2,7 @@
 //!
 //! Every room may record here; this room knows none of them.
 
+pub mod cache;
 pub mod delivery;
 pub mod logs;
 pub mod metrics;

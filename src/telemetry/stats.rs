@@ -39,6 +39,10 @@ pub struct VersionStats {
     pub input: Tally,
     /// Requests, and how long the runs took that they shared.
     pub infer: Tally,
+    /// Requests whose answer was kept, and how long they took to find it.
+    pub cache_hit: Tally,
+    /// Requests that looked for an answer in vain, until it was computed.
+    pub cache_miss: Tally,
     rows: AtomicU64,
     last_ms: AtomicU64,
     /// Taken once a run, by the compute thread.
@@ -51,6 +55,11 @@ impl VersionStats {
         self.queue.add(queued);
         self.input.add(preprocess);
         self.infer.add(compute);
+    }
+
+    /// A request asked for an answer that is kept, and has one now.
+    pub fn recalled(&self, hit: bool, took: Duration) {
+        if hit { &self.cache_hit } else { &self.cache_miss }.add(took);
     }
 
     pub(super) fn finished(&self, ok: bool, took: Duration) {

@@ -84,6 +84,13 @@ impl Tensor {
         Ok(Tensor { dtype, shape, data })
     }
 
+    /// A copy in memory of its own, which holds nothing else back.
+    pub fn apart(&self) -> Tensor {
+        let mut data = BytesMut::with_capacity(self.data.len());
+        self.data.pieces().iter().for_each(|piece| data.put_slice(piece));
+        Tensor { dtype: self.dtype, shape: self.shape.clone(), data: Data::from(data.freeze()) }
+    }
+
     /// An `f32` tensor from values, for tests and for what is computed here.
     pub fn from_f32(shape: Vec<usize>, values: &[f32]) -> Result<Tensor, TensorError> {
         let mut data = BytesMut::with_capacity(values.len() * 4);

@@ -17,10 +17,11 @@ use tonic::Status;
 
 use super::frame::{self, Encoding, Incoming, Messages, Packed};
 use super::status;
-use crate::batcher::Priority;
 use crate::error::InferError;
 use crate::protocol::body::Share;
-use crate::protocol::http::{Arrival, PREDICTION_ID, Shared, deadline_and_priority};
+use crate::protocol::http::{
+    Arrival, Asks, CACHE_HEADER, PREDICTION_ID, Shared, asks, cache_value,
+};
 use crate::repository::Commands;
 use crate::router::ModelSpec;
 use crate::service::{Routed, Ticket};
@@ -69,10 +70,10 @@ impl Context {
         self.shared.commands(&self.parts.extensions, asked, model)
     }
 
-    /// How long the request may take, and who goes first, by its headers.
-    pub fn deadline_and_priority(&self) -> Result<(Option<Duration>, Priority), InferError> {
-        let (timeout, priority) = deadline_and_priority(&self.parts.headers)?;
-        Ok(([timeout, self.timeout].into_iter().flatten().min(), priority))
+    /// What its headers ask for.
+    pub fn asks(&self) -> Result<Asks, InferError> {
+        let asks = asks(&self.parts.headers)?;
+        Ok(Asks { timeout: [asks.timeout, self.timeout].into_iter().flatten().min(), ..asks })
     }
 
     /// How long a message may take to come.
@@ -133,15 +134,20 @@ where
         let answer = handle(context.clone(), message).await?;
         let frame = context.encode(answer).await?;
         drop(share);
-        Ok((frame, context.outgoing, context.ticket.get().map(|t| t.id())))
+        let ticket = context.ticket.get().map(|t| (t.id(), t.recalled()));
+        Ok((frame, context.outgoing, ticket))
     };
     match answer.await {
-        Ok((frame, outgoing, id)) => {
+        Ok((frame, outgoing, ticket)) => {
             let trailers = status::trailers(&Status::ok(""));
             let body = Full::new(frame).with_trailers(std::future::ready(Some(Ok(trailers))));
             let mut response = respond(Body::new(body), outgoing);
+            let (id, recalled) = ticket.unzip();
             if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
                 response.headers_mut().insert(PREDICTION_ID, id);
+            }
+            if let Some(recalled) = recalled.flatten() {
+                response.headers_mut().insert(CACHE_HEADER, cache_value(recalled));
             }
             response
         }

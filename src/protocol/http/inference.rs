@@ -16,6 +16,14 @@ use crate::protocol::body::{Read, discard};
 use crate::router::ModelSpec;
 use crate::service::Routed;
 
+/// Tells whether the answer was kept, for models with a cache: `hit` or `miss`.
+pub const CACHE_HEADER: HeaderName = HeaderName::from_static("x-ocelli-cache");
+
+/// The value of [`CACHE_HEADER`].
+pub fn cache_value(recalled: bool) -> HeaderValue {
+    HeaderValue::from_static(if recalled { "hit" } else { "miss" })
+}
+
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-version");
 
 /// Answers `request`, a `call` such as `predict`, by `infer` on the version that `spec` is routed
@@ -71,6 +79,9 @@ fn finish(routed: Routed, answer: Result<Response, InferError>) -> Response {
     response.headers_mut().insert(VERSION_HEADER, version);
     if let Ok(id) = HeaderValue::try_from(routed.ticket.id()) {
         response.headers_mut().insert(PREDICTION_ID, id);
+    }
+    if let Some(recalled) = routed.ticket.recalled() {
+        response.headers_mut().insert(CACHE_HEADER, cache_value(recalled));
     }
     routed.finish(response.status().as_u16());
     response

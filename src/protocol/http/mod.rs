@@ -41,11 +41,11 @@ use crate::telemetry::trace::Tracing;
 pub use asked::Arrival;
 pub use error::{ErrorBody, HttpError, json, raw_json};
 pub use frames::frames;
-pub use inference::{read_body, respond};
+pub use inference::{CACHE_HEADER, cache_value, read_body, respond};
 pub use json_body::{json_body, small_body};
 pub use ops::{Alive, Live, Ready};
 pub use path::name;
-pub use request::deadline_and_priority;
+pub use request::{Asks, asks};
 pub use request_id::{PREDICTION_ID, RequestId};
 
 /// Bytes of an answer that fit one packet gain nothing by compression, and some clients read errors

@@ -1,16 +1,26 @@
-//! What every inference request carries in its headers: a deadline, a priority.
+//! What every inference request may ask for in its headers: a deadline, a priority, to be computed.
 
 use std::time::Duration;
 
 use axum::http::HeaderMap;
+use axum::http::header::CACHE_CONTROL;
 
 use crate::batcher::Priority;
 use crate::error::InferError;
 
-/// `x-request-timeout-ms` and `x-ocelli-priority` (`high`, `normal`, `low`).
-pub fn deadline_and_priority(
-    headers: &HeaderMap,
-) -> Result<(Option<Duration>, Priority), InferError> {
+/// What a request asks for beside its inputs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asks {
+    /// The time it has: `x-request-timeout-ms`.
+    pub timeout: Option<Duration>,
+    /// Who goes first: `x-ocelli-priority` (`high`, `normal`, `low`).
+    pub priority: Priority,
+    /// Whether no answer that is kept will do: `cache-control: no-cache` or `no-store`.
+    pub fresh: bool,
+}
+
+/// Reads them.
+pub fn asks(headers: &HeaderMap) -> Result<Asks, InferError> {
     let timeout = match text(headers, "x-request-timeout-ms")? {
         None => None,
         Some(text) => match text.parse::<u64>() {
@@ -32,7 +42,11 @@ pub fn deadline_and_priority(
             )));
         }
     };
-    Ok((timeout, priority))
+    let controls = headers.get_all(CACHE_CONTROL).iter().filter_map(|v| v.to_str().ok());
+    let mut controls = controls.flat_map(|text| text.split(',')).map(str::trim);
+    let fresh =
+        controls.any(|c| c.eq_ignore_ascii_case("no-cache") || c.eq_ignore_ascii_case("no-store"));
+    Ok(Asks { timeout, priority, fresh })
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, InferError> {

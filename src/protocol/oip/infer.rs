@@ -6,7 +6,7 @@ use crate::batcher::{Place, Priority};
 use crate::engine::BatchMode;
 use crate::error::InferError;
 use crate::input::InputValue;
-use crate::protocol::http::Shared;
+use crate::protocol::http::{Asks, Shared};
 use crate::router::{ModelSpec, Selector, ServedVersion};
 use crate::service::{Request, Routed};
 use crate::tensor::{DType, Tensor};
@@ -47,15 +47,6 @@ pub struct Wanted {
     pub binary: Option<bool>,
 }
 
-/// What the server gives, by door, where the request does not say.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Defaults {
-    /// From the call's headers.
-    pub timeout: Option<Duration>,
-    /// From the call's headers.
-    pub priority: Priority,
-}
-
 /// Which version of a model is meant; versions are numbers, and no text is the traffic's choice.
 pub fn spec(model: &str, version: &str) -> Result<ModelSpec, InferError> {
     let selector = match version {
@@ -86,10 +77,10 @@ pub async fn run(
     shared: &Shared,
     routed: &Routed,
     call: Call,
-    defaults: Defaults,
+    asks: Asks,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
     let place = routed.version.queue.reserve()?;
-    run_in(shared, routed, place, call, defaults).await
+    run_in(shared, routed, place, call, asks).await
 }
 
 /// As [`run`], for who holds a place in the queue since before the call was decoded.
@@ -98,14 +89,14 @@ pub async fn run_in(
     routed: &Routed,
     place: Place,
     call: Call,
-    defaults: Defaults,
+    asks: Asks,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
     let version = &routed.version;
     let wanted = wanted(version, &call.outputs)?;
-    let timeout = [call.parameters.timeout, defaults.timeout].into_iter().flatten().min();
+    let timeout = [call.parameters.timeout, asks.timeout].into_iter().flatten().min();
     let deadline = shared.service.deadline(routed, timeout);
     let priority = match call.parameters.priority {
-        0 => defaults.priority,
+        0 => asks.priority,
         1 => Priority::High,
         2 => Priority::Normal,
         _ => Priority::Low,
@@ -115,7 +106,7 @@ pub async fn run_in(
         Ok((name, value))
     });
     let inputs = inputs.collect::<Result<_, InferError>>()?;
-    let request = Request { inputs, deadline, priority };
+    let request = Request { inputs, deadline, priority, fresh: asks.fresh };
     let response = shared.service.infer(routed, place, request).await?;
     let names = |at: usize| version.signature().outputs[at].name.clone();
     let output = |(at, classes): (usize, usize)| {

@@ -186,9 +186,9 @@ pub struct InferStatistics {
     pub compute_infer: Duration,
     /// Nothing is left to do then.
     pub compute_output: Duration,
-    /// There is no cache.
+    /// Answers that were kept, if the model has a cache.
     pub cache_hit: Duration,
-    /// There is no cache.
+    /// Answers that were not, and were computed.
     pub cache_miss: Duration,
 }
 
@@ -388,7 +388,6 @@ fn type_name(dtype: DType) -> String {
 fn sums(version: &ServedVersion) -> ModelStatistics {
     let stats = &version.queue.target().metrics.stats;
     let duration = |(count, ns): (u64, u64)| Duration { count, ns };
-    let none = Duration { count: 0, ns: 0 };
     let (infer, by_rows) = (duration(stats.infer.read()), stats.by_rows());
     let nothing = Duration { count: infer.count, ns: 0 };
     ModelStatistics {
@@ -404,8 +403,8 @@ fn sums(version: &ServedVersion) -> ModelStatistics {
             compute_input: duration(stats.input.read()),
             compute_infer: infer,
             compute_output: nothing,
-            cache_hit: none,
-            cache_miss: none,
+            cache_hit: duration(stats.cache_hit.read()),
+            cache_miss: duration(stats.cache_miss.read()),
         },
         batch_stats: by_rows
             .into_iter()

@@ -16,7 +16,10 @@ pub const FAILS: [Code; 6] = [
 ];
 
 /// What an answer has for headers.
-pub const HEADERS: [(&str, &str); 1] = [("x-ocelli-model-version", "The version that answered.")];
+pub const HEADERS: [(&str, &str); 2] = [
+    ("x-ocelli-model-version", "The version that answered."),
+    ("x-ocelli-cache", "`hit` or `miss`, for a model that keeps its answers."),
+];
 
 /// The headers of a request that computes.
 pub fn inference(operation: Operation) -> Operation {

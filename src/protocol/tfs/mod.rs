@@ -20,7 +20,7 @@ use axum::response::Response;
 use crate::error::InferError;
 use crate::protocol::feedback::feedback;
 use crate::protocol::http::{
-    HttpError, Shared, deadline_and_priority, json as json_answer, read_body, respond,
+    Asks, HttpError, Shared, asks, json as json_answer, read_body, respond,
 };
 use crate::service::{Request as InferRequest, Routed};
 use crate::telemetry::trace::Stage;
@@ -70,7 +70,7 @@ async fn infer(
     body: &mut Body,
 ) -> Result<Response, InferError> {
     let (service, version) = (&shared.service, &routed.version);
-    let (timeout, priority) = deadline_and_priority(&parts.headers)?;
+    let Asks { timeout, priority, fresh } = asks(&parts.headers)?;
     let snapshot = service.router.snapshot();
     let sticky = snapshot.sticky_query(&version.info.model);
     let options = answer::Options::parse(parts.uri.query(), sticky)?;
@@ -82,7 +82,7 @@ async fn infer(
     let began = Instant::now();
     let decoded = decode::decode(service, version, verb, request, body.data.to_bytes()).await?;
     routed.passed(Stage::Decode, began.elapsed());
-    let call = InferRequest { inputs: decoded.inputs, deadline, priority };
+    let call = InferRequest { inputs: decoded.inputs, deadline, priority, fresh };
     let computed = service.infer(routed, place, call).await?;
     let (version, bytes) = (version.clone(), computed.bytes());
     let began = Instant::now();

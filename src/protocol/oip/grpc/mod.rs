@@ -11,7 +11,7 @@ use axum::Router;
 use axum::routing::MethodRouter;
 
 use self::decode::{InferMessage, decode};
-use super::infer::{self, Defaults};
+use super::infer;
 use crate::error::InferError;
 use crate::protocol::access::Caller;
 use crate::protocol::grpc::call::{Context, finish};
@@ -70,11 +70,10 @@ async fn infer(
     message: InferMessage,
 ) -> Result<pb::ModelInferResponse, InferError> {
     let spec = infer::spec(&message.model, &message.version)?;
-    let (timeout, priority) = context.deadline_and_priority()?;
-    let defaults = Defaults { timeout, priority };
+    let asks = context.asks()?;
     let routed = context.route(&spec, "ModelInfer")?;
     let (id, typed) = (message.call.id.clone(), message.typed);
-    let outputs = infer::run(&context.shared, &routed, message.call, defaults).await;
+    let outputs = infer::run(&context.shared, &routed, message.call, asks).await;
     let began = Instant::now();
     let answer = outputs.map(|outputs| encode::response(&routed.version, id, outputs, typed));
     routed.passed(Stage::Encode, began.elapsed());

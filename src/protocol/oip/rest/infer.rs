@@ -14,10 +14,8 @@ use super::encode::{Output, encode};
 use super::path::Named;
 use super::{HEADER_LENGTH, Refusal, decode};
 use crate::error::InferError;
-use crate::protocol::http::{
-    self as http, Shared, deadline_and_priority, frames, raw_json, read_body,
-};
-use crate::protocol::oip::infer::{Call, Defaults, run_in};
+use crate::protocol::http::{self as http, Shared, asks, frames, raw_json, read_body};
+use crate::protocol::oip::infer::{Call, run_in};
 use crate::router::ServedVersion;
 use crate::service::Routed;
 use crate::telemetry::trace::Stage;
@@ -41,9 +39,9 @@ async fn run(
     body: &mut Body,
 ) -> Result<Response, InferError> {
     let (service, version) = (&shared.service, &routed.version);
-    let (timeout, priority) = deadline_and_priority(&parts.headers)?;
+    let asks = asks(&parts.headers)?;
     let json_len = json_len(&parts.headers)?;
-    let deadline = service.deadline(routed, timeout);
+    let deadline = service.deadline(routed, asks.timeout);
     let body = read_body(shared, routed, deadline, body).await?;
     let place = version.queue.reserve()?;
     let began = Instant::now();
@@ -59,7 +57,7 @@ async fn run(
     let call = call.await??;
     routed.passed(Stage::Decode, began.elapsed());
     let (id, binary) = (call.id.clone(), binary(&call));
-    let outputs = run_in(shared, routed, place, call, Defaults { timeout, priority }).await?;
+    let outputs = run_in(shared, routed, place, call, asks).await?;
     let began = Instant::now();
     let outputs: Vec<Output> = outputs
         .into_iter()

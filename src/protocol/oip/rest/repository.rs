@@ -13,9 +13,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::path::Named;
 use crate::error::InferError;
-use crate::protocol::http::{
-    HttpError, Shared, deadline_and_priority, json as json_answer, small_body,
-};
+use crate::protocol::http::{Asks, HttpError, Shared, asks, json as json_answer, small_body};
 use crate::protocol::oip::infer::no_override;
 use crate::protocol::oip::model;
 
@@ -46,7 +44,7 @@ pub async fn load(
 ) -> Result<Response, HttpError> {
     let (parts, mut body) = request.into_parts();
     let commands = shared.commands(&parts.extensions, "load", &spec.model)?;
-    let (timeout, _) = deadline_and_priority(&parts.headers)?;
+    let Asks { timeout, .. } = asks(&parts.headers)?;
     let asked: Control = read(&shared, &mut body).await?;
     let overrides = |name: &String| name == "config" || name.starts_with("file:");
     if let Some(name) = asked.parameters.unwrap_or_default().keys().find(|name| overrides(name)) {
@@ -63,7 +61,7 @@ pub async fn unload(
 ) -> Result<Response, HttpError> {
     let (parts, mut body) = request.into_parts();
     let commands = shared.commands(&parts.extensions, "unload", &spec.model)?;
-    let (timeout, _) = deadline_and_priority(&parts.headers)?;
+    let Asks { timeout, .. } = asks(&parts.headers)?;
     let _: Control = read(&shared, &mut body).await?;
     shared.wait(timeout, commands.unload(&spec.model)).await?;
     Ok(done())

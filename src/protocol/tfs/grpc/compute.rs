@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::error::InferError;
 use crate::input::InputValue;
 use crate::protocol::grpc::call::Context;
+use crate::protocol::http::Asks;
 use crate::router::ServedVersion;
 use crate::service::{Request, Response, Routed};
 use crate::telemetry::trace::Stage;
@@ -20,12 +21,12 @@ pub async fn compute(
     decode: impl FnOnce(&ServedVersion) -> Result<Inputs, InferError> + Send + 'static,
 ) -> Result<Response, InferError> {
     let (service, version) = (&context.shared.service, &routed.version);
-    let (timeout, priority) = context.deadline_and_priority()?;
+    let Asks { timeout, priority, fresh } = context.asks()?;
     let deadline = service.deadline(routed, timeout);
     let place = version.queue.reserve()?;
     let decoding = version.clone();
     let inputs = service.work(bytes, move || decode(&decoding)).await??;
-    service.infer(routed, place, Request { inputs, deadline, priority }).await
+    service.infer(routed, place, Request { inputs, deadline, priority, fresh }).await
 }
 
 /// Makes an answer of `bytes` of outputs.

@@ -1,0 +1,146 @@
+//! A request that was routed becomes outputs: its images become tensors, it waits, it is computed; or an
+//! answer that is kept says the same.
+
+use std::time::{Duration, Instant};
+
+use super::{InferenceService, Named, Request, Response, Routed};
+use crate::batcher::{Place, Priority, Reply};
+use crate::cache::{Cache, Kept, Key};
+use crate::error::InferError;
+use crate::input::InputValue;
+use crate::telemetry::trace::Stage;
+use crate::tensor::Tensor;
+
+/// Outputs, and how they came to be.
+pub(super) struct Computed {
+    pub response: Response,
+    /// None if the answer was kept.
+    pub run: Option<Run>,
+}
+
+/// A run of the engine that a request had a part in.
+#[derive(Default)]
+pub(super) struct Run {
+    /// As the model got them, if they are wanted.
+    pub bound: Option<Vec<Tensor>>,
+    pub queued: Duration,
+    pub preprocess: Duration,
+    pub compute: Duration,
+}
+
+impl InferenceService {
+    /// Computes a request, or finds its answer. `keep_bound`: whether what the model got is wanted.
+    pub(super) async fn answer(
+        &self,
+        routed: &Routed,
+        place: Place,
+        request: Request,
+        keep_bound: bool,
+    ) -> Result<Computed, InferError> {
+        match &routed.version.cache {
+            Some(cache) if request.fresh => {
+                cache.skipped();
+                self.compute(routed, place, request, keep_bound).await
+            }
+            Some(cache) => self.recall(cache, routed, place, request, keep_bound).await,
+            None => self.compute(routed, place, request, keep_bound).await,
+        }
+    }
+
+    async fn recall(
+        &self,
+        cache: &Cache,
+        routed: &Routed,
+        place: Place,
+        request: Request,
+        keep_bound: bool,
+    ) -> Result<Computed, InferError> {
+        let (began, deadline) = (Instant::now(), request.deadline);
+        let inputs = request.inputs.clone();
+        let key = self.work(bytes(&inputs), move || Key::of(&inputs)).await?;
+        // Taken by whichever request computes: where it still lies here afterwards, another one did.
+        let mut held = Some((place, request));
+        let mut computed = None;
+        let compute = async {
+            let (place, request) = held.take().ok_or(InferError::ShuttingDown)?;
+            let done = self.compute(routed, place, request, keep_bound).await?;
+            let kept = done.response.as_kept().apart();
+            computed = Some(done);
+            Ok(kept)
+        };
+        let got = tokio::time::timeout_at(deadline.into(), cache.get_or(key, compute)).await;
+        let got = got.map_err(|_| routed.late(deadline))?;
+        let hit = held.is_some() && got.is_ok();
+        let stats = &routed.version.queue.target().metrics.stats;
+        match (got, computed, held) {
+            (_, Some(computed), _) => {
+                cache.missed().await;
+                stats.recalled(hit, began.elapsed());
+                routed.ticket.recalled.set(false).ok();
+                Ok(computed)
+            }
+            (Ok(kept), None, _) => {
+                cache.hit();
+                stats.recalled(hit, began.elapsed());
+                routed.ticket.recalled.set(true).ok();
+                let Kept { outputs, placements } = kept;
+                Ok(Computed { response: Response { outputs, placements }, run: None })
+            }
+            // Who computed it failed, perhaps for reasons of its own, such as less time.
+            (Err(_), None, Some((place, request))) => {
+                self.compute(routed, place, request, keep_bound).await
+            }
+            (Err(error), None, None) => Err((*error).clone()),
+        }
+    }
+
+    async fn compute(
+        &self,
+        routed: &Routed,
+        place: Place,
+        request: Request,
+        keep_bound: bool,
+    ) -> Result<Computed, InferError> {
+        let (version, deadline) = (&routed.version, request.deadline);
+        let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
+        let mut preprocess = Duration::ZERO;
+        for (name, value) in request.inputs {
+            let tensor = match value {
+                InputValue::Tensor(tensor) => tensor,
+                InputValue::Images(images) => {
+                    let began = Instant::now();
+                    let (tensor, places) = self.pool.preprocess(version, images, deadline).await?;
+                    preprocess += began.elapsed();
+                    routed.passed(Stage::Preprocess, began.elapsed());
+                    placements = places;
+                    tensor
+                }
+            };
+            named.push((name, tensor));
+        }
+        let inputs = version.bind(named)?;
+        if inputs.iter().any(|t| t.rows() == 0) && !inputs.iter().all(|t| t.shape().is_empty()) {
+            return Err(version.invalid("the request has no rows".to_owned()));
+        }
+        let bound = keep_bound.then(|| inputs.clone());
+        let priority: Priority = request.priority;
+        let reply = version.queue.infer(place, inputs, deadline, priority).await?;
+        let Reply { outputs, queued, compute, .. } = reply;
+        version.queue.target().metrics.stats.served(queued, preprocess, compute);
+        if let Some(trace) = &routed.trace {
+            let computing = Instant::now() - compute;
+            trace.at(Stage::Queue, computing - queued, queued);
+            trace.at(Stage::Compute, computing, compute);
+        }
+        let run = Run { bound, queued, preprocess, compute };
+        Ok(Computed { response: Response { outputs, placements }, run: Some(run) })
+    }
+}
+
+fn bytes(inputs: &Named) -> usize {
+    let one = |(_, value): &(String, InputValue)| match value {
+        InputValue::Tensor(tensor) => tensor.data().len(),
+        InputValue::Images(images) => images.iter().map(bytes::Bytes::len).sum(),
+    };
+    inputs.iter().map(one).sum()
+}
