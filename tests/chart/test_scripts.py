@@ -11,9 +11,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
-from chart import CHART, notes, pick, render
+from chart import CHART, notes, pick, pod, render
 from live import PHOTO, repository, serving
 
 HTTP, BUCKET = CHART / "files/http.sh", CHART / "files/bucket.sh"
@@ -82,11 +84,9 @@ def test_http_fails_where_nothing_is(tmp_path):
     assert done.returncode == 22 and "404" in done.stderr
 
 
-needs_rclone = pytest.mark.skipif(not shutil.which("rclone"), reason="there is no rclone")
-
-
-def copy(bucket: Path, models: Path, shell=("sh",)) -> str:
-    env = {**os.environ, "REMOTE": f":local:{bucket}", "RCLONE_CONFIG": str(models.parent / "none")}
+def copy(bucket: Path | str, models: Path, shell=("sh",), **more) -> str:
+    remote = bucket if isinstance(bucket, str) else f":local:{bucket}"
+    env = {**os.environ, "REMOTE": remote, "RCLONE_CONFIG": str(models.parent / "none"), **more}
     done = subprocess.run([*shell, BUCKET, models], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -99,7 +99,6 @@ def seen(models: Path) -> dict:
     return {str(p.relative_to(models)): p.read_text() for p in shown}
 
 
-@needs_rclone
 @pytest.mark.parametrize("shell", SHELLS, ids=lambda s: s[0])
 def test_a_bucket_is_followed(tmp_path, shell):
     bucket, models = tmp_path / "bucket", tmp_path / "models"
@@ -134,20 +133,44 @@ def test_a_bucket_is_followed(tmp_path, shell):
     assert set(seen(models)) == {"m/model.toml", "m/2/model.onnx"}
 
 
-@needs_rclone
 def test_a_bucket_that_cannot_be_read_fails_at_the_start(tmp_path):
     env = {**os.environ, "REMOTE": f":local:{tmp_path}/none", "RCLONE_CONFIG": str(tmp_path / "x")}
     done = subprocess.run(["sh", BUCKET, tmp_path / "models"], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
 
 
-@needs_rclone
 def test_the_server_takes_a_version_from_a_bucket(tmp_path):
     bucket = repository(tmp_path / "bucket")
     copy(bucket, tmp_path / "models")
     with serving(tmp_path / "models") as rest:
         asked = ["curl", "-sS", "--data-binary", f"@{PHOTO}", f"{rest}/v1/models/efficientnet_lite0:predict"]
         assert "tiger cat" in subprocess.run(asked, capture_output=True, text=True).stdout
+
+
+def test_a_bucket_of_s3_is_copied_as_the_chart_names_it(tmp_path):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    try:
+        endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        secret = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+        session = boto3.Session("key", "secret", region_name="us-east-1")
+        s3 = session.client("s3", endpoint_url=endpoint)
+        s3.create_bucket(Bucket="models")
+        s3.put_object(Bucket="models", Key="vision/m/1/model.onnx", Body=b"one")
+        s3.put_object(Bucket="models", Key="another/m/1/model.onnx", Body=b"not this")
+        bucket = {"url": "s3://models/vision", "options": {"endpoint": endpoint, "provider": "Other"}, "secret": "s3"}
+        container = pod(render({"models": {"source": "bucket", "bucket": bucket}}))["initContainers"][0]
+        assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
+        remote = {e["name"]: e["value"] for e in container["env"]}["REMOTE"]
+        copy(remote, tmp_path / "models", **secret)
+        assert seen(tmp_path / "models") == {"m/1/model.onnx": "one"}
+        # What can't be read takes nothing away.
+        broken = {**os.environ, **secret, "REMOTE": remote.replace("models/vision", "nobodys/vision")}
+        done = subprocess.run(["sh", BUCKET, tmp_path / "models"], env=broken, capture_output=True, text=True, timeout=60)
+        assert done.returncode != 0 and "directory not found" in done.stderr
+        assert seen(tmp_path / "models") == {"m/1/model.onnx": "one"}
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")
