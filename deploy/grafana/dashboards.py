@@ -182,7 +182,8 @@ def evidence(good: str, n: str, series: str) -> str:
     """The stake of the normal mixture against "both arms are alike": from 20 on, that is refused at 5 %, however
     often one looks (docs/statistics.md). The mixture's deviation is a point (0.01)."""
     a, b = (f"{arm(v, n, series)}" for v in ("baseline", "candidate"))
-    p, q = (f"({arm(v, good, series)} / {arm(v, n, series)})" for v in ("baseline", "candidate"))
+    # One more of each, so that arms without any failure have a variance too.
+    p, q = (f"(({arm(v, good, series)} + 1) / ({arm(v, n, series)} + 2))" for v in ("baseline", "candidate"))
     variance = f"({p} * (1 - {p}) / {a} + {q} * (1 - {q}) / {b})"
     square = f"(({q} - {p}) ^ 2)"
     return f"sqrt({variance} / ({variance} + 0.0001)) * exp(0.0001 * {square} / (2 * {variance} * ({variance} + 0.0001)))"

@@ -1,7 +1,9 @@
 """The chart, rendered by the real helm."""
 
+import json
 import os
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -30,11 +32,16 @@ def helm(*arguments: str, given: dict | None = None, binary=None) -> str:
     return done.stdout
 
 
-def render(values=None, version=NEWEST, name="vision", binary=None) -> list:
+def render(values=None, version=NEWEST, binary=None) -> list:
     """Every object, tests' pods too."""
+    text = _rendered(json.dumps(values or {}), version, binary)
+    return [doc for doc in yaml.load_all(text, yaml.CSafeLoader) if doc]
+
+
+@cache
+def _rendered(values: str, version: str, binary) -> str:
     flags = ["--namespace", "cv", "--kube-version", version]
-    text = helm("template", name, str(CHART), *flags, given=values or {}, binary=binary)
-    return [doc for doc in yaml.safe_load_all(text) if doc]
+    return helm("template", "vision", str(CHART), *flags, given=json.loads(values), binary=binary)
 
 
 def pick(objects: list, kind: str, name="vision-ocelli") -> dict:
