@@ -186,7 +186,9 @@ def evidence(good: str, n: str, series: str) -> str:
     p, q = (f"(({arm(v, good, series)} + 1) / ({arm(v, n, series)} + 2))" for v in ("baseline", "candidate"))
     variance = f"({p} * (1 - {p}) / {a} + {q} * (1 - {q}) / {b})"
     square = f"(({q} - {p}) ^ 2)"
-    return f"sqrt({variance} / ({variance} + 0.0001)) * exp(0.0001 * {square} / (2 * {variance} * ({variance} + 0.0001)))"
+    stake = f"sqrt({variance} / ({variance} + 0.0001)) * exp(0.0001 * {square} / (2 * {variance} * ({variance} + 0.0001)))"
+    # It grows without end, and what it decides was decided at 20.
+    return f"clamp_max({stake}, 100)"
 
 
 VERDICT = [
@@ -214,9 +216,9 @@ VERSIONS = Dashboard(
         Panel("Accuracy, candidate less baseline", {"difference": difference(*ACCURATE)}, "Of all feedback on answers given as an arm.", "stat", "percentunit", 6, 4, lowest=None),
         Panel("Verdict by success", {"candidate": verdict(SUCCESS)}, "The same of requests that did not fail.", "stat", width=6, height=4, mappings=VERDICT, lowest=None),
         Panel("p99, candidate by baseline", {"times": quantile(0.99, "ocelli_arm_duration_seconds", "model", f'{ONE}, version="$candidate"') + " / " + quantile(0.99, "ocelli_arm_duration_seconds", "model", f'{ONE}, version="$baseline"')}, "1.2 is a fifth slower.", "stat", width=6, height=4, steps=[(None, "green"), (1.2, "orange"), (1.5, "red")]),
-        Panel("Evidence", {"accuracy": evidence(*ACCURATE), "success": evidence(*SUCCESS)}, "What a stake of 1 against \"they are alike\" has become. 20 decides.", steps=[(None, "blue"), (20, "green")]),
+        Panel("Evidence", {"accuracy": evidence(*ACCURATE), "success": evidence(*SUCCESS)}, "What a stake of 1 against \"they are alike\" has become, as far as 100. 20 decides.", steps=[(None, "blue"), (20, "green")]),
         Panel("Requests", {"version {{version}}": f"sum by (version) (rate(ocelli_arm_requests_total{{{BOTH}}}{RATE}))"}, "Answered as an arm of the traffic.", unit="reqps"),
-        Panel("Split", {"version {{version}}": f"max by (version) (ocelli_traffic_weight{{{ONE}}}) / 10000"}, "Share of the traffic by the document in force.", unit="percentunit", stack=True),
+        Panel("Split", {"version {{version}}": f"avg by (version) (ocelli_traffic_weight{{{ONE}}}) / 10000"}, "Share of the traffic by the document in force.", unit="percentunit", stack=True),
         Panel("Accuracy", {"version {{version}}": f'sum by (version) (ocelli_arm_feedback_total{{{BOTH}, outcome="correct"}}) / sum by (version) (ocelli_arm_feedback_total{{{BOTH}, outcome=~"correct|wrong"}})'}, "Of all feedback on answers given as an arm.", unit="percentunit", lowest=None),
         Panel("Failed", {"version {{version}}": f'sum by (version) (rate(ocelli_arm_requests_total{{{BOTH}, outcome="error"}}{RATE})) / sum by (version) (rate(ocelli_arm_requests_total{{{BOTH}}}{RATE}))'}, "Share of the requests with status 500 and above.", unit="percentunit"),
         Panel("Latency", {f"version {{{{version}}}} p{int(q * 100)}": quantile(q, "ocelli_arm_duration_seconds", "version", BOTH) for q in (0.5, 0.99)}, "From routed to answered.", unit="s"),
@@ -237,7 +239,7 @@ ROLLOUT = Dashboard(
         Panel("Rollbacks of the last hour", {"{{model}}": f'sum by (model) ((ocelli_traffic_events_total{{{M}, kind=~"rollback|automatic_rollback"}} unless ocelli_traffic_events_total offset 1h) or increase(ocelli_traffic_events_total{{{M}, kind=~"rollback|automatic_rollback"}}[1h]))'}, "By a person, or by a gate.", "stat", width=6, height=4, steps=[(None, "green"), (1, "red")]),
         Panel("Store", {"{{kind}}": f"min by (kind) (ocelli_traffic_store_up{{{N}}})"}, "Whether every replica can reach and read it.", "stat", width=6, height=4, steps=[(None, "red"), (1, "green")]),
         Panel("Replicas behind", {"{{model}}": f"max by (model) (ocelli_traffic_revision{{{M}}}) - min by (model) (ocelli_traffic_revision{{{M}}})"}, "Revisions between the newest and the oldest document in force.", "stat", width=6, height=4, steps=[(None, "green"), (1, "orange")]),
-        Panel("Weights", {"{{model}} {{version}}": f"max by (model, version) (ocelli_traffic_weight{{{M}}}) / 10000"}, "Share of the traffic, by version.", unit="percentunit", width=12, height=8, stack=True),
+        Panel("Weights", {"{{model}} {{version}}": f"avg by (model, version) (ocelli_traffic_weight{{{M}}}) / 10000"}, "Share of the traffic, by version.", unit="percentunit", width=12, height=8, stack=True),
         Panel("Requests by version", {"{{model}} {{version}}": f"sum by (model, version) (rate(ocelli_arm_requests_total{{{M}}}{RATE}))"}, "Answered as an arm.", unit="reqps", width=12, height=8, stack=True),
         Panel("Steps", {"{{model}}": f"max by (model) (ocelli_rollout_step{{{M}}})"}, "Of the rollout that goes on."),
         Panel("Failed by version", {"{{model}} {{version}}": f"version:ocelli_arm_errors:ratio_rate5m{{{M}}}"}, "What a gate `error_rate` looks at.", unit="percentunit"),

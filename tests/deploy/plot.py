@@ -107,6 +107,7 @@ def series(axes, panel, prometheus, pending):
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: say(v, defaults["unit"])))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0f} s"))
     axes.set_xlim(left=0)
+    axes.margins(y=0.15)
     if defaults.get("min") == 0:
         axes.set_ylim(bottom=0)
     if lines:

@@ -14,9 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/ocelli"
 RULES = CHART / "files/rules.yaml"
 
-CHOSEN = {"$namespace": ".*", "$model": "m", "$baseline": "1", "$candidate": "2"}
-CHOSEN |= {"$__rate_interval": "20s", "$__interval": "10s"}
-"""What a person would have chosen, and Grafana computed."""
+CHOSEN = {"$namespace": ".*", "$baseline": "1", "$candidate": "2", "$__rate_interval": "20s", "$__interval": "10s"}
+"""What a person would have chosen, and Grafana computed; but for the model, which is all or one."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def dashboards() -> dict:
 
 
 def fill(text: str) -> str:
-    for variable, value in CHOSEN.items():
+    for variable, value in CHOSEN.items() | {("$model", "m" if 'model="$model"' in text else ".*")}:
         text = text.replace(variable, value)
     assert "$" not in text, text
     return text

@@ -135,7 +135,8 @@ class Balancer:
         text = (ROOT / "deploy/compose/haproxy.cfg").read_text()
         self.rest, self.grpc = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
         text = text.replace("bind :8501", f"bind {self.rest}").replace("bind :8500", f"bind {self.grpc}")
-        text = text.replace(" resolvers names init-addr last,libc,none", "")
+        # A test may have few files.
+        text = text.replace(" resolvers names init-addr last,libc,none", "").replace("maxconn 10000", "maxconn 1000")
         for name, replica in zip(REPLICAS, replicas):
             probed = replica.rest.rsplit(":", 1)[1]
             text = text.replace(f"{name}:8501", replica.rest).replace(f"{name}:8500", replica.grpc)
@@ -152,6 +153,7 @@ class World:
         self.statuses: dict = {}
         self.put("m", {1: STUDENT, 2: TEACHER}, TOML)
         self.put("narrow", {1: TEACHER}, "[batching]\nmax_queue_rows = 1\nmax_batch = 1\n")
+        self.put("photos", {1: TEACHER}, '[input]\nkind = "image"\nsize = [28, 28]\ncolour = "gray"\n')
         self.replicas = [Replica(root, name) for name in REPLICAS]
         self.balancer = Balancer(root, self.replicas)
         self.prometheus = Prometheus(root, self.replicas)
@@ -211,16 +213,19 @@ class World:
                 self.post("/v1/models/m:feedback", told)
             time.sleep(0.01)
 
-        def wrong():
+        photo = (ROOT / "models/photos/chelsea.jpg").read_bytes()
+
+        def now_and_then():
             self.post("/v1/models/m:predict", b"{}")
             self.post("/v1/models/nobody:predict", bodies[0])
             self.post("/v1/models/m:predict", bodies[0], {"x-request-timeout-ms": "1"})
+            self.post("/v1/models/photos:predict", photo, {"content-type": "image/jpeg"})
             time.sleep(0.2)
 
         many = json.dumps({"instances": [pictures[0].round(3).tolist()]}).encode()
         for _ in range(3):
             self.keep(ask)
-        self.keep(wrong)
+        self.keep(now_and_then)
         # More than one place in the queue has room for.
         for _ in range(6):
             self.keep(lambda: (self.post("/v1/models/narrow:predict", many, via=self.replicas[0].rest), time.sleep(0.02)))
