@@ -205,14 +205,16 @@ def difference(good: str, n: str, series: str) -> str:
 
 
 def verdict(kind: tuple) -> str:
-    return f"sgn({difference(*kind)}) * ({evidence(*kind)} >= bool 20)"
+    """1 is better, -1 worse. The mixture is a normal one: it holds from a hundred samples in each arm."""
+    enough = " * ".join(f"({arm(version, *kind[1:])} >= bool 100)" for version in ("baseline", "candidate"))
+    return f"sgn({difference(*kind)}) * ({evidence(*kind)} >= bool 20) * {enough}"
 
 
 VERSIONS = Dashboard(
     "versions",
     "Versions, A against B",
     [
-        Panel("Verdict by accuracy", {"candidate": verdict(ACCURATE)}, "Whether the candidate is right more often, by feedback since the arms are arms. Valid however often one looks, at 5 %. `ocelli experiment` also knows what is worth having.", "stat", width=6, height=4, mappings=VERDICT, lowest=None),
+        Panel("Verdict by accuracy", {"candidate": verdict(ACCURATE)}, "Whether the candidate is right more often, by feedback since the replicas started. At 5 %, however often one looks, from a hundred samples in each arm. `ocelli experiment` is exact, and knows what is worth having.", "stat", width=6, height=4, mappings=VERDICT, lowest=None),
         Panel("Accuracy, candidate less baseline", {"difference": difference(*ACCURATE)}, "Of all feedback on answers given as an arm.", "stat", "percentunit", 6, 4, lowest=None),
         Panel("Verdict by success", {"candidate": verdict(SUCCESS)}, "The same of requests that did not fail.", "stat", width=6, height=4, mappings=VERDICT, lowest=None),
         Panel("p99, candidate by baseline", {"times": quantile(0.99, "ocelli_arm_duration_seconds", "model", f'{ONE}, version="$candidate"') + " / " + quantile(0.99, "ocelli_arm_duration_seconds", "model", f'{ONE}, version="$baseline"')}, "1.2 is a fifth slower.", "stat", width=6, height=4, steps=[(None, "green"), (1.2, "orange"), (1.5, "red")]),

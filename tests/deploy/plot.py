@@ -22,7 +22,7 @@ def say(value: float, unit: str) -> str:
     if not math.isfinite(value):
         return "–"
     if unit == "percentunit":
-        return f"{value * 100:.3g} %"
+        return f"{value * 100:.3g} %" if abs(value) < 10 else f"{value * 100:.0f} %"
     if unit == "s":
         steps = [(1e-6, "µs", 1e6), (1e-3, "ms", 1e3), (1, "s", 1), (60, "min", 1 / 60)]
         _, name, times = next((s for s in reversed(steps) if abs(value) >= s[0]), steps[1])

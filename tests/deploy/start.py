@@ -17,7 +17,7 @@ from threading import Thread
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("OCELLI_BIN", ROOT / "target/release/ocelli"))
-MODELS = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "models")
+MODELS = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "models"
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
 
 
