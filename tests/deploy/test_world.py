@@ -1,7 +1,9 @@
 """Each query of each rule and panel, answered by a real Prometheus that scraped real servers under load."""
 
+import json
 import math
 import os
+import time
 
 
 import pytest
@@ -68,7 +70,7 @@ def test_the_better_version_is_called_so(world):
     assert value == 1
 
 
-def test_the_balancer_reaches_all_and_leaves_alone_who_stops(world):
+def test_the_balancer_reaches_all(world):
     share = lambda: {labels["instance"]: v for labels, v in world.prometheus.now("sum by (instance) (rate(ocelli_rows_total[10s]))")}
     assert sum(v > 0 for v in share().values()) == 3, share()
 
@@ -89,3 +91,21 @@ def test_plots(world):
 
     for name in dashboards():
         draw(name, world.prometheus, ROOT / os.environ["PLOTS"] / f"dashboard-{name}.png")
+
+
+def test_a_replica_that_stops_fails_no_request_behind_the_balancer(world):
+    """Last, since it does not come back."""
+    body = json.dumps({"instances": [[[[0.0] * 28] * 28]]}).encode()
+    leaving = world.replicas[2].process
+    statuses, end = [], None
+    began = time.monotonic()
+    while end is None or time.monotonic() < end:
+        statuses.append(world.post("/v1/models/m:predict", body).status)
+        if end is None and time.monotonic() - began > 1:
+            leaving.terminate()
+        if end is None and leaving.poll() is not None:
+            # And it is not missed.
+            end = time.monotonic() + 1
+        assert time.monotonic() - began < 60, "it does not stop"
+    assert set(statuses) == {200} and len(statuses) > 100, {s: statuses.count(s) for s in set(statuses)}
+    assert leaving.returncode == 0
