@@ -70,7 +70,8 @@ class Replica:
                 break
         else:
             raise RuntimeError("the server did not start:\n" + "".join(self.log))
-        Thread(target=self.process.stderr.read, daemon=True).start()
+        log, stderr = self.log, self.process.stderr
+        Thread(target=lambda: log.extend(stderr), daemon=True).start()
 
     def ask(self, method: str, path: str, body=None) -> dict:
         request = urllib.request.Request(f"http://{self.admin}/admin/v1/{path}", method=method)
