@@ -197,6 +197,9 @@ def test_the_notes_follow_the_values():
         'curl --cacert ca.pem -H "Authorization: Bearer $TOKEN" --data-binary @photo.jpg '
         "https://localhost:8501/v1/models/efficientnet_lite0:predict"
     )
+    # There is no shell in the image, and no env.
+    execs = [l.split(" -- ")[1] for l in notes(keys).splitlines() if " -- " in l]
+    assert len(execs) == 2 and all(e.startswith("/usr/bin/ocelli ") and e.endswith(" --token $TOKEN") for e in execs)
     ingress = {"ingress": {"enabled": True, "host": "h.example", "tlsSecret": "web"}}
     assert told(ingress).endswith("https://h.example/v1/models/efficientnet_lite0:predict")
     gateway = {"gateway": {"enabled": True, "parentRefs": [{"name": "g"}], "hostnames": ["g.example"]}}
