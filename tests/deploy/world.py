@@ -155,11 +155,20 @@ class World:
         self.put("m", {1: STUDENT, 2: TEACHER}, TOML)
         self.put("narrow", {1: TEACHER}, "[batching]\nmax_queue_rows = 1\nmax_batch = 1\n")
         self.put("photos", {1: TEACHER}, '[input]\nkind = "image"\nsize = [28, 28]\ncolour = "gray"\n')
-        self.replicas = [Replica(root, name) for name in REPLICAS]
+        self.parts, self.replicas = [], []
+        for name in REPLICAS:
+            self.replicas.append(Replica(root, name))
+            self.parts.append(self.replicas[-1])
         self.balancer = Balancer(root, self.replicas)
+        self.parts.append(self.balancer)
         self.prometheus = Prometheus(root, self.replicas)
+        self.parts.append(self.prometheus)
         self.pool = urllib3.PoolManager(maxsize=32, retries=False, timeout=60)
-        until(lambda: self.answers("/readyz") == 200, 30, "the balancer finds nobody")
+        try:
+            until(lambda: self.answers("/readyz") == 200, 30, "the balancer finds nobody")
+        except TimeoutError:
+            self.close()
+            raise
 
     def put(self, name: str, versions: dict, toml: str):
         made = self.root / "models" / f".{name}"
@@ -274,6 +283,6 @@ class World:
     def close(self):
         self.done.set()
         [t.join(timeout=60) for t in self.threads]
-        for part in (self.prometheus, self.balancer, *self.replicas):
+        for part in self.parts:
             part.process.kill()
             part.process.wait()
