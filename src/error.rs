@@ -150,6 +150,22 @@ pub enum InferError {
         /// When there should be room.
         retry_after: Duration,
     },
+    /// An answer would come too late, so nothing was begun.
+    #[error(
+        "{model} version {version}: an answer would take {takes:.1?}, and miss {misses}; try again later"
+    )]
+    TooLate {
+        /// Model.
+        model: String,
+        /// Version.
+        version: u64,
+        /// The time it would take.
+        takes: Duration,
+        /// What that is too much for.
+        misses: &'static str,
+        /// When there should be time.
+        retry_after: Duration,
+    },
     /// The preprocessing pool is at its bound.
     #[error("too many images wait to be decoded ({0}); try again shortly")]
     DecodersBusy(usize),
@@ -229,6 +245,7 @@ impl InferError {
             InferError::UnsupportedMedia(_) => Code::UnsupportedMedia,
             InferError::NotAvailable { .. }
             | InferError::QueueFull { .. }
+            | InferError::TooLate { .. }
             | InferError::DecodersBusy(_)
             | InferError::BodiesFull
             | InferError::CommandsFull(_)
@@ -259,6 +276,7 @@ impl InferError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             InferError::QueueFull { retry_after, .. }
+            | InferError::TooLate { retry_after, .. }
             | InferError::RateLimited { retry_after, .. } => Some(*retry_after),
             InferError::DecodersBusy(_)
             | InferError::BodiesFull

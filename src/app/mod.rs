@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 pub use plan::ThreadPlan;
 
-use crate::batcher::{Limits, Scheduler};
+use crate::batcher::{Limits, Rule, Scheduler};
 use crate::config::{Address, ServeConfig};
 use crate::control::Publisher;
 use crate::observe::prediction_log::{self, LogError, PredictionLog};
@@ -132,6 +132,7 @@ impl App {
             started: std::time::Instant::now(),
             tracing: tracing(config).map_err(StartError::Other)?,
             metrics,
+            load: scheduler.meter(),
             loaded: reconciler.ready(),
             repository: reconciler.commands(),
             allow_control: config.allow_control,
@@ -222,11 +223,14 @@ fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
         intra_op: plan.intra_op,
         warm_bytes: config.warm_bytes,
         limits: Limits {
+            rule: Rule::default(),
             max_batch: config.max_batch,
             max_queue_delay: Duration::from_secs_f64(config.max_queue_delay_ms / 1e3),
             max_queue_rows: config.max_queue_rows,
             instances: plan.compute,
             alone: false,
+            slo: None,
+            weight: 1.0,
         },
     }
 }

@@ -1,7 +1,18 @@
 //! Which work runs next. Pure: time is an argument, work is anything that implements [`Work`].
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use super::admission::{Slo, finish};
+use super::cost::Curve;
+use super::lanes::{Lanes, Shape};
+use super::load::{HORIZON, Offered};
+use super::rule::{self, Moment, Rule};
+use super::share::Shares;
+
+/// How far back the rule looks for what comes in, in batches of one row.
+const LATELY: f64 = 50.0;
 
 /// Who goes first when both wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,8 +27,10 @@ pub enum Priority {
 }
 
 /// What a version allows its queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
+    /// How batches are formed.
+    pub rule: Rule,
     /// Rows of a batch at most.
     pub max_batch: usize,
     /// How long an idle thread may hold a batch back to let it fill; zero never waits.
@@ -28,6 +41,10 @@ pub struct Limits {
     pub instances: usize,
     /// Run each piece of work alone, whatever its rows.
     pub alone: bool,
+    /// When answers should be there.
+    pub slo: Option<Slo>,
+    /// The model's part of the compute threads' time while others want it too.
+    pub weight: f64,
 }
 
 /// Something that waits to be computed.
@@ -36,6 +53,8 @@ pub trait Work {
     fn rows(&self) -> usize;
     /// When it was queued.
     fn enqueued(&self) -> Instant;
+    /// When its request was there: from then on its objective counts.
+    fn since(&self) -> Instant;
     /// When its answer is no longer wanted.
     fn deadline(&self) -> Instant;
     /// Who goes first.
@@ -47,66 +66,102 @@ pub trait Work {
 /// Names a loaded version within the scheduler.
 pub type QueueId = u64;
 
-/// The queue is at its bound.
+/// Why work was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
-    /// Rows that wait.
-    pub queued: usize,
-    /// When there should be room.
+pub struct Refused {
+    /// What is short.
+    pub why: Short,
+    /// When it should be there.
     pub retry_after: Duration,
 }
 
+/// What is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Short {
+    /// Room: so many rows wait.
+    Room(usize),
+    /// Time to keep the objective: an answer would take so long.
+    Objective(Duration),
+    /// Time until the request's own deadline: an answer would take so long.
+    Deadline(Duration),
+}
+
+/// A batch that was given out.
+#[derive(Debug, PartialEq)]
+pub struct Run {
+    id: u64,
+    /// Whose it is.
+    pub queue: QueueId,
+    shape: Shape,
+    rows: usize,
+}
+
 /// What a compute thread does now.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Next<W> {
     /// Run these together, and say [`Core::done`] afterwards.
-    Run(QueueId, Vec<W>),
+    Run(Run, Vec<W>),
     /// A batch is being held back; look again then.
     WaitUntil(Instant),
     /// Nothing to do until something is pushed or done.
     Idle,
 }
 
+/// What is told of a queue.
+#[derive(Clone, Debug)]
+pub struct QueueReport {
+    /// Which.
+    pub id: QueueId,
+    /// What batches of the shape cost that ran last.
+    pub curve: Option<Curve>,
+    /// Seconds of work, in full batches, that wait.
+    pub queued_seconds: f64,
+    /// What is asked of it.
+    pub offered: Offered,
+}
+
 /// All queues of the process.
 pub struct Core<W> {
-    queues: HashMap<QueueId, VersionQueue<W>>,
-    next_id: QueueId,
+    threads: usize,
+    queues: BTreeMap<QueueId, Lanes<W>>,
+    shares: Shares,
+    running: Vec<Running>,
+    last_queue: QueueId,
+    last_run: u64,
+    scratch: Vec<f64>,
 }
 
-struct VersionQueue<W> {
-    limits: Limits,
-    lanes: HashMap<Vec<usize>, Lane<W>>,
-    queued_rows: usize,
-    running: usize,
-    seconds_per_row: f64,
-}
-
-struct Lane<W>([VecDeque<W>; 3]);
-
-impl<W> Default for Lane<W> {
-    fn default() -> Self {
-        Lane([VecDeque::new(), VecDeque::new(), VecDeque::new()])
-    }
+/// A batch under way.
+struct Running {
+    id: u64,
+    queue: QueueId,
+    /// Seconds it should take, and what part of them it would take in a full batch.
+    expected: f64,
+    part: f64,
+    ends: Instant,
+    since: Vec<Instant>,
 }
 
 impl<W: Work> Core<W> {
-    /// No queue at all.
-    pub fn new() -> Core<W> {
-        Core { queues: HashMap::new(), next_id: 0 }
+    /// No queue at all, and so many compute threads.
+    pub fn new(threads: usize) -> Core<W> {
+        Core {
+            threads,
+            queues: BTreeMap::new(),
+            shares: Shares::default(),
+            running: Vec::new(),
+            last_queue: 0,
+            last_run: 0,
+            scratch: Vec::new(),
+        }
     }
 
-    /// A queue for a version.
-    pub fn open(&mut self, limits: Limits) -> QueueId {
-        self.next_id += 1;
-        let queue = VersionQueue {
-            limits,
-            lanes: HashMap::new(),
-            queued_rows: 0,
-            running: 0,
-            seconds_per_row: 0.0,
-        };
-        self.queues.insert(self.next_id, queue);
-        self.next_id
+    /// A queue for a version of a model.
+    pub fn open(&mut self, model: Arc<str>, limits: Limits) -> QueueId {
+        self.last_queue += 1;
+        self.shares.join(&model, limits.weight);
+        self.queues.insert(self.last_queue, Lanes::new(model, limits));
+        self.last_queue
     }
 
     /// Sets how many of a queue's batches may run at once; tells whether they are more than before. Those
@@ -118,177 +173,262 @@ impl<W: Work> Core<W> {
 
     /// Forgets a queue; gives back what still waited in it.
     pub fn close(&mut self, id: QueueId) -> Vec<W> {
-        let lanes = self.queues.remove(&id).map(|q| q.lanes).unwrap_or_default();
-        lanes.into_values().flat_map(|lane| lane.0.into_iter().flatten()).collect()
+        let Some(queue) = self.queues.remove(&id) else { return Vec::new() };
+        self.shares.leave(&queue.model, queue.queued);
+        queue.drain()
     }
 
     /// Rows that wait in a queue.
     pub fn queued_rows(&self, id: QueueId) -> usize {
-        self.queues.get(&id).map_or(0, |q| q.queued_rows)
+        self.queues.get(&id).map_or(0, |q| q.queued)
     }
 
-    /// Queues all of `work`, or none of it. Work that is dead already makes room first and lands
-    /// in `dead`. `threads` only serves the estimate of when there is room again.
+    /// A batch ran before the queue was opened.
+    pub fn learn(&mut self, id: QueueId, rows: usize, took: Duration) {
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.learn(None, rows, took);
+        }
+    }
+
+    /// Whether a row more would be taken, of a request that came just now and is not decoded. `preparing`
+    /// rows come before it that are not queued either.
+    pub fn room(&mut self, id: QueueId, preparing: usize, now: Instant) -> Result<(), Refused> {
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
+        let queued = queue.queued + preparing;
+        if queued >= queue.limits.max_queue_rows {
+            let retry_after = Duration::from_secs(1);
+            return Err(self.refuse(id, 1, Refused { why: Short::Room(queued), retry_after }, now));
+        }
+        let Some(budget) = queue.budget() else { return Ok(()) };
+        match self.finish(id, None, 1, Priority::Normal, preparing, now) {
+            Some(seconds) if seconds > budget => {
+                let why = Short::Objective(seconds);
+                Err(self.refuse(id, 1, Refused { why, retry_after: seconds - budget }, now))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Queues all of `work`, or none of it. Work that is dead already makes room first and lands in `dead`.
     pub fn push(
         &mut self,
         id: QueueId,
         shape: &[usize],
         work: Vec<W>,
         now: Instant,
-        threads: usize,
         dead: &mut Vec<W>,
-    ) -> Result<(), Full> {
-        let Some(queue) = self.queues.get_mut(&id) else {
-            return Err(Full { queued: 0, retry_after: Duration::from_secs(1) });
-        };
+    ) -> Result<(), Refused> {
         let rows: usize = work.iter().map(Work::rows).sum();
-        if queue.queued_rows + rows > queue.limits.max_queue_rows {
-            queue.sweep(now, dead);
+        let Some(queue) = self.queues.get_mut(&id) else {
+            let retry_after = Duration::from_secs(1);
+            return Err(Refused { why: Short::Room(0), retry_after });
+        };
+        if queue.queued + rows > queue.limits.max_queue_rows {
+            let swept = queue.sweep(now, dead);
+            self.shares.took(&queue.model, swept);
         }
         // A request that alone is over the bound may run when nothing waits, else never could.
-        if queue.queued_rows > 0 && queue.queued_rows + rows > queue.limits.max_queue_rows {
-            return Err(Full { queued: queue.queued_rows, retry_after: queue.drain_time(threads) });
+        if queue.queued > 0 && queue.queued + rows > queue.limits.max_queue_rows {
+            let (why, seconds) = (Short::Room(queue.queued), queue.seconds());
+            let wait = (seconds / self.threads.max(1) as f64).clamp(0.0, 60.0);
+            let retry_after = Duration::from_secs_f64(wait);
+            return Err(self.refuse(id, rows, Refused { why, retry_after }, now));
         }
-        queue.queued_rows += rows;
-        let lane = match queue.lanes.get_mut(shape) {
-            Some(lane) => lane,
-            None => queue.lanes.entry(shape.to_vec()).or_default(),
-        };
-        work.into_iter().for_each(|w| lane.0[w.priority() as usize].push_back(w));
+        if let Some(first) = work.first()
+            && let Some(refused) = self.too_late(id, shape, rows, first, now)
+        {
+            return Err(self.refuse(id, rows, refused, now));
+        }
+        let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
+        if let Some(curve) = queue.curve(shape) {
+            queue.demand.forget_after(Duration::from_secs_f64(LATELY * curve.exec(1)));
+            queue.demand.add(rows as f64 * curve.share(queue.full(curve)), now);
+        }
+        self.shares.wait(&queue.model, rows);
+        queue.push(shape, work);
         Ok(())
     }
 
-    /// The next batch: of the most urgent, then longest-waiting head over all lanes. Work that
-    /// died waiting is put into `dead` instead of being run.
+    /// Whether work would be answered too late. What nothing is known of is not, nor what would be the only
+    /// work of its queue: else a wrong estimate could never be put right.
+    fn too_late(
+        &mut self,
+        id: QueueId,
+        shape: &[usize],
+        rows: usize,
+        work: &W,
+        now: Instant,
+    ) -> Option<Refused> {
+        let queue = self.queues.get(&id)?;
+        let (budget, tuned) = (queue.budget(), queue.limits.rule == Rule::Tuned);
+        if budget.is_none() && !tuned {
+            return None;
+        }
+        let takes = self.finish(id, Some(shape), rows, work.priority(), 0, now)?;
+        let here = now.saturating_duration_since(work.since());
+        if let Some(budget) = budget
+            && here + takes > budget
+        {
+            let why = Short::Objective(here + takes);
+            return Some(Refused { why, retry_after: here + takes - budget });
+        }
+        let left = work.deadline().saturating_duration_since(now);
+        let why = Short::Deadline(takes);
+        (tuned && takes > left).then(|| Refused { why, retry_after: takes - left })
+    }
+
+    /// How long it takes until rows are computed that come now.
+    fn finish(
+        &mut self,
+        id: QueueId,
+        shape: Option<&[usize]>,
+        rows: usize,
+        priority: Priority,
+        preparing: usize,
+        now: Instant,
+    ) -> Option<Duration> {
+        let queue = self.queues.get(&id)?;
+        if queue.queued == 0 && queue.running == 0 {
+            return None;
+        }
+        let curve = shape.map_or_else(|| queue.last_curve(), |shape| queue.curve(shape))?;
+        let full = queue.full(curve);
+        let total = queue.rows_before(shape, priority) + preparing + rows;
+        let ahead = (total - 1) / full;
+        // What comes behind fills the own batch while others go before.
+        let own = curve.exec(if ahead > 0 { full } else { total });
+        let mut each = curve.exec(full);
+        // While the rows ahead are computed, other models take their share, as far as they have work.
+        let others = self.shares.others(&queue.model);
+        if others > 0.0 && ahead > 0 {
+            let theirs = self.queues.values().filter(|q| q.model != queue.model);
+            let theirs: f64 = theirs.map(Lanes::seconds).sum();
+            each += (each * others).min(theirs / ahead as f64);
+        }
+        let mut free = std::mem::take(&mut self.scratch);
+        free.clear();
+        let slots = queue.limits.instances.min(self.threads).max(1);
+        let own_only = queue.running >= slots;
+        let runs = self.running.iter().filter(|r| !own_only || r.queue == id);
+        free.extend(runs.map(|r| r.ends.saturating_duration_since(now).as_secs_f64()));
+        free.resize(free.len().max(if own_only { slots } else { self.threads }), 0.0);
+        free.sort_unstable_by(f64::total_cmp);
+        free.truncate(slots);
+        let seconds = finish(&mut free, ahead, each, own);
+        self.scratch = free;
+        Some(Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)))
+    }
+
+    fn refuse(&mut self, id: QueueId, rows: usize, refused: Refused, now: Instant) -> Refused {
+        if let Some(queue) = self.queues.get_mut(&id)
+            && let Some(curve) = queue.last_curve()
+        {
+            let seconds = rows as f64 * curve.share(queue.full(curve));
+            queue.refused.add(seconds, now);
+        }
+        refused
+    }
+
+    /// The next batch: of the most urgent work, then of the model whose turn it is, then of the head over
+    /// its lanes that waits longest. Work that died waiting is put into `dead` instead of being run.
     pub fn next(&mut self, now: Instant, dead: &mut Vec<W>) -> Next<W> {
-        let mut best: Option<(Priority, Instant, QueueId, Vec<usize>)> = None;
+        let mut best: Option<(Priority, f64, Instant, QueueId, Shape)> = None;
         let mut wake: Option<Instant> = None;
         for (id, queue) in &mut self.queues {
-            if queue.queued_rows == 0 || queue.running >= queue.limits.instances {
+            if queue.queued == 0 || queue.running >= queue.limits.instances {
                 continue;
             }
-            queue.sweep_heads(now, dead);
+            let swept = queue.sweep_heads(now, dead);
+            self.shares.took(&queue.model, swept);
+            let tag = self.shares.tag(&queue.model);
             for (shape, lane) in &queue.lanes {
                 let Some(head) = lane.head() else { continue };
-                let ready_at = head.enqueued() + queue.limits.max_queue_delay;
-                if now < ready_at && !lane.fills(&queue.limits) {
+                let Limits { max_batch, max_queue_delay, alone, .. } = queue.limits;
+                let ready_at = head.enqueued() + max_queue_delay;
+                if now < ready_at && !lane.fills(max_batch, alone) {
                     wake = Some(wake.map_or(ready_at, |w| w.min(ready_at)));
                     continue;
                 }
-                let key = (head.priority(), head.enqueued());
-                if best.as_ref().is_none_or(|(p, t, ..)| key < (*p, *t)) {
-                    best = Some((key.0, key.1, *id, shape.clone()));
+                let key = (head.priority(), tag, head.enqueued());
+                if best.as_ref().is_none_or(|(p, t, e, ..)| key < (*p, *t, *e)) {
+                    best = Some((key.0, key.1, key.2, *id, shape.clone()));
                 }
             }
         }
-        if let Some((_, _, id, shape)) = best
-            && let Some(queue) = self.queues.get_mut(&id)
-        {
-            return Next::Run(id, queue.take(&shape, now, dead));
+        match best {
+            Some((.., id, shape)) => self.start(id, shape, now, dead),
+            None => wake.map_or(Next::Idle, Next::WaitUntil),
         }
-        wake.map_or(Next::Idle, Next::WaitUntil)
+    }
+
+    fn start(&mut self, id: QueueId, shape: Shape, now: Instant, dead: &mut Vec<W>) -> Next<W> {
+        let idle = self.threads.saturating_sub(self.running.len()).max(1);
+        let demand: f64 = self.queues.values().map(|q| q.demand.per_second(now)).sum();
+        let load = demand / self.threads.max(1) as f64;
+        let Some(queue) = self.queues.get_mut(&id) else { return Next::Idle };
+        let curve = queue.curve(&shape);
+        let rows = match curve {
+            Some(curve) if queue.limits.rule == Rule::Tuned => {
+                let lane = queue.lanes.get(&shape);
+                let (waiting, taken) = lane.map_or((0, 0), |l| (l.rows(), l.taken));
+                let threads = self.threads.min(queue.limits.instances);
+                let idle = idle.min(queue.limits.instances - queue.running);
+                let most = queue.full(curve);
+                rule::rows(curve, Moment { waiting, taken, threads, idle, load, most })
+            }
+            _ => queue.limits.max_batch,
+        };
+        let (batch, gone) = queue.take(&shape, rows, now, dead);
+        self.shares.took(&queue.model, gone);
+        let rows = batch.iter().map(Work::rows).sum();
+        let (expected, part) = match curve {
+            Some(c) => (c.exec(rows), rows as f64 * c.share(queue.full(c)) / c.exec(rows)),
+            None => (0.0, 1.0),
+        };
+        self.shares.start(&queue.model, expected);
+        queue.served.add(expected * part, now);
+        let since = queue.limits.slo.map(|_| batch.iter().map(Work::since).collect());
+        let ends = now + Duration::from_secs_f64(expected);
+        self.last_run += 1;
+        let (since, run) = (since.unwrap_or_default(), self.last_run);
+        self.running.push(Running { id: run, queue: id, expected, part, ends, since });
+        Next::Run(Run { id: run, queue: id, shape, rows }, batch)
     }
 
     /// Whether another thread would have something to run or to hold back.
     pub fn has_work(&self) -> bool {
-        self.queues.values().any(|q| q.queued_rows > 0 && q.running < q.limits.instances)
+        self.queues.values().any(|q| q.queued > 0 && q.running < q.limits.instances)
     }
 
-    /// A batch that [`Core::next`] gave out has run; with no rows if all its callers had left.
-    pub fn done(&mut self, id: QueueId, rows: usize, took: Duration) {
-        if let Some(queue) = self.queues.get_mut(&id) {
-            queue.running -= 1;
-            if rows == 0 {
-                return;
-            }
-            let sample = took.as_secs_f64() / rows as f64;
-            let old = queue.seconds_per_row;
-            queue.seconds_per_row = if old == 0.0 { sample } else { 0.9 * old + 0.1 * sample };
+    /// A batch that [`Core::next`] gave out has run, and took so long.
+    pub fn done(&mut self, run: Run, took: Duration, now: Instant) {
+        let Some(at) = self.running.iter().position(|r| r.id == run.id) else { return };
+        let running = self.running.swap_remove(at);
+        let Some(queue) = self.queues.get_mut(&run.queue) else { return };
+        queue.running -= 1;
+        // All its callers may have left before it began.
+        let seconds = if run.rows == 0 { 0.0 } else { took.as_secs_f64() };
+        self.shares.settle(&queue.model, seconds - running.expected);
+        queue.served.add((seconds - running.expected) * running.part, now);
+        if run.rows > 0 {
+            queue.learn(Some(&run.shape), run.rows, took);
+            running.since.iter().for_each(|s| queue.answered(now.saturating_duration_since(*s)));
         }
     }
-}
 
-impl<W: Work> VersionQueue<W> {
-    fn sweep(&mut self, now: Instant, dead: &mut Vec<W>) {
-        for lane in self.lanes.values_mut() {
-            for deque in &mut lane.0 {
-                for _ in 0..deque.len() {
-                    let Some(work) = deque.pop_front() else { break };
-                    if is_dead(&work, now) {
-                        self.queued_rows -= work.rows();
-                        dead.push(work);
-                    } else {
-                        deque.push_back(work);
-                    }
-                }
-            }
-        }
-        self.forget_empty_lanes();
+    /// What is asked of each queue.
+    pub fn report(&self, now: Instant) -> Vec<QueueReport> {
+        let of = |(id, queue): (&QueueId, &Lanes<W>)| {
+            let queued_seconds = queue.seconds();
+            let offered = Offered {
+                served: queue.served.per_second(now),
+                queued: queued_seconds / HORIZON,
+                refused: queue.refused.per_second(now),
+            };
+            QueueReport { id: *id, curve: queue.last_curve(), queued_seconds, offered }
+        };
+        self.queues.iter().map(of).collect()
     }
-
-    fn sweep_heads(&mut self, now: Instant, dead: &mut Vec<W>) {
-        for deque in self.lanes.values_mut().flat_map(|lane| &mut lane.0) {
-            while let Some(work) = deque.pop_front_if(|w| is_dead(w, now)) {
-                self.queued_rows -= work.rows();
-                dead.push(work);
-            }
-        }
-        self.forget_empty_lanes();
-    }
-
-    /// A version that takes any shape would otherwise keep a lane for each it ever saw.
-    fn forget_empty_lanes(&mut self) {
-        self.lanes.retain(|_, lane| lane.head().is_some());
-    }
-
-    fn take(&mut self, shape: &[usize], now: Instant, dead: &mut Vec<W>) -> Vec<W> {
-        let (mut batch, mut rows) = (Vec::new(), 0);
-        let Some(lane) = self.lanes.get_mut(shape) else { return batch };
-        'lane: for deque in &mut lane.0 {
-            while let Some(work) = deque.pop_front() {
-                if is_dead(&work, now) {
-                    self.queued_rows -= work.rows();
-                    dead.push(work);
-                    continue;
-                }
-                let fits = rows + work.rows() <= self.limits.max_batch && !self.limits.alone;
-                if !batch.is_empty() && !fits {
-                    deque.push_front(work);
-                    break 'lane;
-                }
-                rows += work.rows();
-                batch.push(work);
-            }
-        }
-        self.queued_rows -= rows;
-        self.running += 1;
-        self.forget_empty_lanes();
-        batch
-    }
-
-    fn drain_time(&self, threads: usize) -> Duration {
-        let seconds = self.queued_rows as f64 * self.seconds_per_row / threads.max(1) as f64;
-        Duration::from_secs_f64(seconds.clamp(0.0, 60.0))
-    }
-}
-
-impl<W: Work> Lane<W> {
-    fn head(&self) -> Option<&W> {
-        self.0.iter().find_map(VecDeque::front)
-    }
-
-    fn fills(&self, limits: &Limits) -> bool {
-        let mut rows = 0;
-        limits.alone
-            || self.0.iter().flatten().any(|w| {
-                rows += w.rows();
-                rows >= limits.max_batch
-            })
-    }
-}
-
-fn is_dead(work: &impl Work, now: Instant) -> bool {
-    work.deadline() <= now || work.is_abandoned()
 }
 
 #[cfg(test)]

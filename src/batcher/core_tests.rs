@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -18,6 +20,9 @@ impl Work for Item {
     fn enqueued(&self) -> Instant {
         self.at
     }
+    fn since(&self) -> Instant {
+        self.at
+    }
     fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -30,11 +35,14 @@ impl Work for Item {
 }
 
 const LIMITS: Limits = Limits {
+    rule: Rule::All,
     max_batch: 4,
     max_queue_delay: Duration::ZERO,
     max_queue_rows: 10,
     instances: 2,
     alone: false,
+    slo: None,
+    weight: 1.0,
 };
 
 fn item(id: usize, rows: usize, at: Instant) -> Item {
@@ -51,7 +59,7 @@ fn a_queue_that_is_held_back_leaves_a_thread_free() {
     let mut w = World::new(Limits { max_batch: 1, ..LIMITS });
     let work: Vec<_> = (0..3).map(|id| item(id, 1, w.t0)).collect();
     w.core.set_instances(w.queue, 1);
-    w.core.push(w.queue, &[1], work, w.t0, 2, &mut w.dead).unwrap();
+    w.core.push(w.queue, &[1], work, w.t0, &mut w.dead).unwrap();
     assert!(matches!(w.core.next(w.t0, &mut w.dead), Next::Run(..)));
     assert_eq!(w.core.next(w.t0, &mut w.dead), Next::Idle);
     w.core.set_instances(w.queue, 2);
@@ -63,26 +71,36 @@ struct World {
     queue: QueueId,
     t0: Instant,
     dead: Vec<Item>,
+    runs: VecDeque<Run>,
 }
 
 impl World {
     fn new(limits: Limits) -> World {
-        let mut core = Core::new();
-        let queue = core.open(limits);
-        World { core, queue, t0: Instant::now(), dead: Vec::new() }
+        let mut core = Core::new(2);
+        let queue = core.open("m".into(), limits);
+        World { core, queue, t0: Instant::now(), dead: Vec::new(), runs: VecDeque::new() }
     }
 
-    fn push(&mut self, item: Item) -> Result<(), Full> {
+    fn push(&mut self, item: Item) -> Result<(), Refused> {
         let now = item.at;
-        self.core.push(self.queue, &[3], vec![item], now, 2, &mut self.dead)
+        self.core.push(self.queue, &[3], vec![item], now, &mut self.dead)
     }
 
     /// Ids of the next batch.
     fn run(&mut self, now: Instant) -> Vec<usize> {
         match self.core.next(now, &mut self.dead) {
-            Next::Run(_, batch) => batch.iter().map(|w| w.id).collect(),
+            Next::Run(run, batch) => {
+                self.runs.push_back(run);
+                batch.iter().map(|w| w.id).collect()
+            }
             _ => vec![],
         }
+    }
+
+    /// The batch that was taken first has run.
+    fn done(&mut self, took: Duration) {
+        let run = self.runs.pop_front().unwrap();
+        self.core.done(run, took, self.t0);
     }
 }
 
@@ -132,11 +150,13 @@ fn a_full_queue_refuses_and_says_when_to_come_back() {
     let mut w = World::new(LIMITS);
     (0..10).for_each(|i| w.push(item(i, 1, w.t0)).unwrap());
     assert_eq!(w.run(w.t0).len(), 4);
-    w.core.done(w.queue, 4, ms(400));
+    w.done(ms(400));
     (10..14).for_each(|i| w.push(item(i, 1, w.t0)).unwrap());
     // Ten rows at 100 ms on two threads.
-    let full = Full { queued: 10, retry_after: ms(500) };
-    assert_eq!(w.push(item(14, 1, w.t0)), Err(full));
+    let refused = w.push(item(14, 1, w.t0)).unwrap_err();
+    assert_eq!(refused.why, Short::Room(10));
+    let off = refused.retry_after.abs_diff(ms(500));
+    assert!(off < ms(1), "{refused:?}");
 }
 
 #[test]
@@ -155,22 +175,22 @@ fn urgent_work_overtakes() {
     w.push(Item { priority: Priority::High, ..item(3, 1, w.t0 + ms(9)) }).unwrap();
     let t = w.t0 + ms(9);
     assert_eq!([w.run(t), w.run(t)].concat(), [3, 2]);
-    w.core.done(w.queue, 1, ms(1));
+    w.done(ms(1));
     assert_eq!(w.run(t), [1]);
 }
 
 #[test]
 fn the_longest_waiting_version_goes_first_and_none_takes_more_than_its_instances() {
     let mut w = World::new(Limits { instances: 1, ..LIMITS });
-    let other = w.core.open(LIMITS);
+    let other = w.core.open("other".into(), LIMITS);
     w.push(item(1, 4, w.t0)).unwrap();
     w.push(item(2, 4, w.t0)).unwrap();
     let late = item(3, 1, w.t0 + ms(1));
-    w.core.push(other, &[3], vec![late], w.t0, 2, &mut w.dead).unwrap();
+    w.core.push(other, &[3], vec![late], w.t0, &mut w.dead).unwrap();
     assert_eq!(w.run(w.t0 + ms(2)), [1]);
     assert_eq!(w.run(w.t0 + ms(2)), [3]);
     assert_eq!(w.run(w.t0 + ms(2)), Vec::<usize>::new());
-    w.core.done(w.queue, 4, ms(1));
+    w.done(ms(1));
     assert_eq!(w.run(w.t0 + ms(2)), [2]);
 }
 
@@ -178,9 +198,90 @@ fn the_longest_waiting_version_goes_first_and_none_takes_more_than_its_instances
 fn rows_of_different_shapes_never_share_a_batch() {
     let mut w = World::new(LIMITS);
     w.push(item(1, 1, w.t0)).unwrap();
-    w.core.push(w.queue, &[5], vec![item(2, 1, w.t0 + ms(1))], w.t0, 2, &mut w.dead).unwrap();
+    w.core.push(w.queue, &[5], vec![item(2, 1, w.t0 + ms(1))], w.t0, &mut w.dead).unwrap();
     assert_eq!(w.run(w.t0 + ms(2)), [1]);
     assert_eq!(w.run(w.t0 + ms(2)), [2]);
+}
+
+/// Two threads, and batches of 20 ms and 10 ms a row.
+fn tuned(limits: Limits) -> World {
+    let mut w = World::new(Limits { rule: Rule::Tuned, max_queue_rows: 1000, ..limits });
+    for rows in [1, 2, 4, 8].into_iter().cycle().take(40) {
+        w.core.learn(w.queue, rows, ms(20 + 10 * rows as u64));
+    }
+    w
+}
+
+#[test]
+fn an_idle_thread_does_not_wait_whatever_a_batch_costs() {
+    let mut w = tuned(Limits { max_batch: 32, ..LIMITS });
+    w.push(item(1, 1, w.t0)).unwrap();
+    assert_eq!(w.run(w.t0), [1]);
+}
+
+#[test]
+fn a_batch_is_no_larger_than_pays() {
+    let mut w = tuned(Limits { max_batch: 32, ..LIMITS });
+    for i in 0..2 {
+        w.push(item(i, 1, w.t0)).unwrap();
+        assert_eq!(w.run(w.t0), [i]);
+    }
+    (2..18).for_each(|i| w.push(item(i, 1, w.t0 + ms(500))).unwrap());
+    w.done(ms(30));
+    // sqrt(16 * 2 / (2 * 0.78)): a fifth of what two threads can do came in lately.
+    assert_eq!(w.run(w.t0 + ms(500)).len(), 5);
+}
+
+#[test]
+fn what_would_miss_its_deadline_is_refused_at_once_and_what_makes_it_is_not() {
+    let mut w = tuned(Limits { max_batch: 4, ..LIMITS });
+    (0..8).for_each(|i| w.push(item(i, 4, w.t0)).unwrap());
+    assert_eq!((w.run(w.t0).len(), w.run(w.t0).len()), (1, 1));
+    // Two runs of 60 ms are under way, and three batches more for each thread wait.
+    let t0 = w.t0;
+    let by = |n| Item { deadline: t0 + ms(n), ..item(9, 1, t0) };
+    let refused = w.push(by(290)).unwrap_err();
+    let Short::Deadline(takes) = refused.why else { panic!("{refused:?}") };
+    assert!(takes.abs_diff(ms(300)) < ms(5), "{takes:?}");
+    assert!(refused.retry_after.abs_diff(ms(10)) < ms(5), "{refused:?}");
+    w.push(by(310)).unwrap();
+}
+
+#[test]
+fn an_objective_refuses_what_would_miss_it_and_lets_the_first_in() {
+    let slo = Some("p99=100ms".parse().unwrap());
+    let mut w = tuned(Limits { max_batch: 8, slo, ..LIMITS });
+    let (queue, t0) = (w.queue, w.t0);
+    // Batches take at most half of the time: three rows.
+    (0..2).for_each(|i| w.push(item(i, 3, t0)).unwrap());
+    assert_eq!((w.run(t0).len(), w.run(t0).len()), (1, 1));
+    assert_eq!(w.core.room(queue, 0, t0), Ok(()));
+    w.push(item(2, 1, t0)).unwrap();
+    // 50 ms for what runs, and 40 ms for two rows; it aims at 85 ms.
+    assert!(matches!(w.push(item(3, 1, t0)).unwrap_err().why, Short::Objective(_)));
+    assert!(matches!(w.core.room(queue, 0, t0).unwrap_err().why, Short::Objective(_)));
+    // What waited too long nevertheless is not begun.
+    w.done(ms(95));
+    assert_eq!(w.run(t0 + ms(95)), Vec::<usize>::new());
+    assert_eq!(w.dead.iter().map(|d| d.id).collect::<Vec<_>>(), [2]);
+    // An objective that can't be met at all is no reason to refuse what nobody waits for.
+    let slo = Some("p99=5ms".parse().unwrap());
+    let mut w = tuned(Limits { max_batch: 8, slo, ..LIMITS });
+    w.push(item(1, 1, w.t0)).unwrap();
+    assert_eq!(w.run(w.t0), [1]);
+}
+
+#[test]
+fn refused_work_counts_as_load() {
+    let mut w = tuned(Limits { max_batch: 4, ..LIMITS });
+    w.core.set_instances(w.queue, 0);
+    w.push(item(1, 1000, w.t0)).unwrap();
+    assert!(w.push(item(2, 2, w.t0)).is_err());
+    let report = w.core.report(w.t0).remove(0);
+    let share = 0.02 / 4.0 + 0.01;
+    assert!((report.queued_seconds / (1000.0 * share) - 1.0).abs() < 0.02, "{report:?}");
+    assert_eq!((report.offered.served, report.offered.queued), (0.0, report.queued_seconds));
+    assert!(report.offered.refused > 0.0);
 }
 
 proptest! {
@@ -199,14 +300,15 @@ proptest! {
                 let priority = [Priority::High, Priority::Normal, Priority::Low][priority];
                 let deadline = now + ms(60);
                 let work = Item { deadline, priority, abandoned: abandoned && op == 2, ..item(id, rows, now) };
-                if w.core.push(w.queue, &[priority as usize], vec![work], now, 2, &mut w.dead).is_ok() {
+                if w.core.push(w.queue, &[priority as usize], vec![work], now, &mut w.dead).is_ok() {
                     accepted.push(id);
                 }
                 prop_assert!(w.core.queued_rows(w.queue) <= LIMITS.max_queue_rows);
             } else if running == LIMITS.instances {
-                w.core.done(w.queue, 1, ms(1));
+                w.done(ms(1));
                 running -= 1;
-            } else if let Next::Run(_, batch) = w.core.next(now, &mut w.dead) {
+            } else if let Next::Run(run, batch) = w.core.next(now, &mut w.dead) {
+                w.runs.push_back(run);
                 let rows: usize = batch.iter().map(Work::rows).sum();
                 prop_assert!(rows <= LIMITS.max_batch && !batch.is_empty());
                 prop_assert!(batch.iter().all(|b| b.deadline > now && !b.abandoned));

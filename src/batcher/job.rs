@@ -41,6 +41,8 @@ pub(super) struct Job {
     pub inputs: Vec<Tensor>,
     pub rows: usize,
     pub enqueued: Instant,
+    /// When its request was there.
+    pub since: Instant,
     pub deadline: Instant,
     pub timeout: Duration,
     pub priority: Priority,
@@ -54,6 +56,10 @@ impl Work for Job {
 
     fn enqueued(&self) -> Instant {
         self.enqueued
+    }
+
+    fn since(&self) -> Instant {
+        self.since
     }
 
     fn deadline(&self) -> Instant {
@@ -76,8 +82,16 @@ impl Job {
             self.target.metrics.abandoned();
             return;
         }
-        self.target.metrics.expired();
-        let error = self.target.late(self.timeout);
+        let now = Instant::now();
+        let error = if self.deadline <= now {
+            self.target.metrics.expired();
+            self.target.late(self.timeout)
+        } else {
+            // What is dropped before its deadline would have missed the objective.
+            self.target.metrics.rejected("slo");
+            let here = now.saturating_duration_since(self.since);
+            self.target.too_late(here, "its model's objective", Duration::from_secs(1))
+        };
         self.answer(Err(error));
     }
 
@@ -97,6 +111,17 @@ impl Target {
     pub fn late(&self, timeout: Duration) -> InferError {
         let (model, version) = (self.name.to_string(), self.version);
         InferError::DeadlineExceeded { model, version, timeout }
+    }
+
+    /// The error of a request that would not be answered in time.
+    pub(super) fn too_late(
+        &self,
+        takes: Duration,
+        misses: &'static str,
+        retry_after: Duration,
+    ) -> InferError {
+        let (model, version) = (self.name.to_string(), self.version);
+        InferError::TooLate { model, version, takes, misses, retry_after }
     }
 
     /// Rows a piece of work may have at most: more are split and rejoined.

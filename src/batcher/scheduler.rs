@@ -1,19 +1,21 @@
 //! The lock around [`Core`](super::core::Core): pushes wake threads, threads take batches.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::core::{Core, Limits, Next, Priority, QueueId};
+use super::core::{Core, Limits, Next, Priority, QueueId, QueueReport, Refused, Run, Short};
 use super::headroom::Headroom;
 use super::job::{Job, Reply, Target, rejoin};
+use super::meter::Meter;
 use super::worker;
 use crate::engine::BatchMode;
 use crate::error::InferError;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, VersionMetrics};
 use crate::tensor::Tensor;
 
 /// Owns the compute threads of the process.
@@ -25,17 +27,26 @@ pub struct Scheduler {
 pub(super) struct Shared {
     state: Mutex<State>,
     work: Condvar,
-    threads: usize,
+    pub threads: usize,
     pub headroom: Arc<Headroom>,
     pub metrics: Arc<Metrics>,
 }
 
 struct State {
     core: Core<Job>,
+    /// Who the queues belong to.
+    counted: HashMap<QueueId, Counted>,
     /// Compute threads that wait for work. Waking one is a system call and a context switch, so
     /// nobody is woken who is not here, and none whose work another thread is about to take.
     parked: usize,
     stopping: bool,
+}
+
+/// Whose queue it is, and where it is counted.
+#[derive(Clone)]
+pub(super) struct Counted {
+    pub model: Arc<str>,
+    pub metrics: Weak<VersionMetrics>,
 }
 
 /// The queue of one loaded version; closes when dropped.
@@ -50,11 +61,14 @@ pub struct Queue {
 
 /// A place in a queue, held while a request is decoded: so that no work is put into a request
 /// that the queue would then refuse.
-pub struct Place(Arc<AtomicUsize>);
+pub struct Place {
+    preparing: Arc<AtomicUsize>,
+    since: Instant,
+}
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.preparing.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -62,7 +76,8 @@ impl Scheduler {
     /// Starts `threads` compute threads.
     pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Scheduler> {
         metrics.threads.set(threads as i64);
-        let state = State { core: Core::new(), parked: 0, stopping: false };
+        let state =
+            State { core: Core::new(threads), counted: HashMap::new(), parked: 0, stopping: false };
         let state = Mutex::new(state);
         let headroom = Arc::new(Headroom::new(threads));
         let shared = Arc::new(Shared { state, work: Condvar::new(), threads, headroom, metrics });
@@ -80,6 +95,11 @@ impl Scheduler {
         self.shared.headroom.clone()
     }
 
+    /// What reads the load.
+    pub fn meter(&self) -> Meter {
+        Meter { shared: self.shared.clone() }
+    }
+
     /// A queue for a version. `limits.instances` is capped by the compute threads.
     pub fn open(&self, target: Arc<Target>, mut limits: Limits) -> Queue {
         let mode = target.model.signature().batch_mode;
@@ -87,7 +107,12 @@ impl Scheduler {
         if let BatchMode::Fixed(n) = mode {
             limits.max_batch = n;
         }
-        let id = self.shared.lock().core.open(limits);
+        let counted =
+            Counted { model: target.name.clone(), metrics: Arc::downgrade(&target.metrics) };
+        let mut state = self.shared.lock();
+        let id = state.core.open(target.name.clone(), limits);
+        state.counted.insert(id, counted);
+        drop(state);
         Queue { shared: self.shared.clone(), id, limits, target, preparing: Arc::default() }
     }
 
@@ -108,7 +133,7 @@ impl Shared {
     }
 
     /// Blocks until there is a batch; `None` when the server stops and nothing is left.
-    pub fn take(&self) -> Option<(QueueId, Vec<Job>)> {
+    pub fn take(&self) -> Option<(Run, Vec<Job>)> {
         let mut dead = Vec::new();
         let mut state = self.lock();
         loop {
@@ -122,15 +147,15 @@ impl Shared {
                 }
             }
             state = match next {
-                Next::Run(id, batch) => {
+                Next::Run(run, batch) => {
                     if let Some(job) = batch.first() {
-                        job.target.metrics.queue_rows(state.core.queued_rows(id));
+                        job.target.metrics.queue_rows(state.core.queued_rows(run.queue));
                     }
                     // Each thread that has its batch wakes the next one while there is more.
                     if state.parked > 0 && state.core.has_work() {
                         self.work.notify_one();
                     }
-                    return Some((id, batch));
+                    return Some((run, batch));
                 }
                 Next::Idle if state.stopping => return None,
                 Next::Idle => self.park(state, None),
@@ -159,8 +184,15 @@ impl Shared {
 
     /// The batch ran: its version may have another instance again. The thread goes on to
     /// [`Shared::take`], so there is no other to wake.
-    pub fn done(&self, id: QueueId, rows: usize, took: Duration) {
-        self.lock().core.done(id, rows, took);
+    pub fn done(&self, run: Run, took: Duration) {
+        self.lock().core.done(run, took, Instant::now());
+    }
+
+    /// What is asked of each queue.
+    pub fn report(&self, now: Instant) -> Vec<(Counted, QueueReport)> {
+        let state = self.lock();
+        let of = |report: QueueReport| Some((state.counted.get(&report.id)?.clone(), report));
+        state.core.report(now).into_iter().filter_map(of).collect()
     }
 }
 
@@ -185,6 +217,12 @@ impl Queue {
         &self.target
     }
 
+    /// Takes over how long runs took before there was a queue, each by its rows.
+    pub fn learn(&self, runs: &[(usize, Duration)]) {
+        let mut state = self.shared.lock();
+        runs.iter().for_each(|(rows, took)| state.core.learn(self.id, *rows, *took));
+    }
+
     /// Refuses what has no chance, before its body is read.
     pub fn check_room(&self) -> Result<(), InferError> {
         self.room_beside(self.preparing.load(Ordering::Relaxed))
@@ -193,18 +231,14 @@ impl Queue {
     /// A place for a request whose body is there and is about to be decoded. It counts as one
     /// row, since nobody has looked into it yet.
     pub fn reserve(&self) -> Result<Place, InferError> {
-        let place = Place(self.preparing.clone());
-        let others = place.0.fetch_add(1, Ordering::Relaxed);
+        let place = Place { preparing: self.preparing.clone(), since: Instant::now() };
+        let others = place.preparing.fetch_add(1, Ordering::Relaxed);
         self.room_beside(others).map(|()| place)
     }
 
     fn room_beside(&self, preparing: usize) -> Result<(), InferError> {
-        let queued = self.shared.lock().core.queued_rows(self.id) + preparing;
-        if queued < self.limits.max_queue_rows {
-            return Ok(());
-        }
-        self.target.metrics.rejected("queue_full");
-        Err(self.full(queued, Duration::from_secs(1)))
+        let room = self.shared.lock().core.room(self.id, preparing, Instant::now());
+        room.map_err(|refused| self.refusal(refused))
     }
 
     /// Queues a request, whose tensors are in the signature's order and agree in rows, and waits
@@ -238,6 +272,7 @@ impl Queue {
                         inputs.iter().map(|t| t.slice_rows(range.clone())).collect()
                     },
                     enqueued: now,
+                    since: place.since,
                     deadline,
                     timeout,
                     priority,
@@ -265,7 +300,7 @@ impl Queue {
         if state.stopping {
             return Err(InferError::ShuttingDown);
         }
-        let pushed = state.core.push(self.id, shape, jobs, now, self.shared.threads, &mut dead);
+        let pushed = state.core.push(self.id, shape, jobs, now, &mut dead);
         self.target.metrics.queue_rows(state.core.queued_rows(self.id));
         let wake = pushed.is_ok() && state.parked > 0;
         drop(state);
@@ -273,20 +308,31 @@ impl Queue {
             self.shared.work.notify_one();
         }
         dead.into_iter().for_each(Job::bury);
-        if let Err(full) = pushed {
-            self.target.metrics.rejected("queue_full");
-            return Err(self.full(full.queued, full.retry_after));
-        }
-        Ok(())
+        pushed.map_err(|refused| self.refusal(refused))
     }
 
-    fn full(&self, queued: usize, retry_after: Duration) -> InferError {
-        InferError::QueueFull {
-            model: self.target.name.to_string(),
-            version: self.target.version,
-            queued,
-            limit: self.limits.max_queue_rows,
-            retry_after,
+    /// Counts a refusal, and puts it into words.
+    fn refusal(&self, Refused { why, retry_after }: Refused) -> InferError {
+        let (target, metrics) = (&self.target, &self.target.metrics);
+        match why {
+            Short::Room(queued) => {
+                metrics.rejected("queue_full");
+                InferError::QueueFull {
+                    model: target.name.to_string(),
+                    version: target.version,
+                    queued,
+                    limit: self.limits.max_queue_rows,
+                    retry_after,
+                }
+            }
+            Short::Objective(takes) => {
+                metrics.rejected("slo");
+                target.too_late(takes, "its model's objective", retry_after)
+            }
+            Short::Deadline(takes) => {
+                metrics.rejected("deadline");
+                target.too_late(takes, "the request's deadline", retry_after)
+            }
         }
     }
 }
@@ -294,7 +340,10 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         // Requests hold the version, and so its queue: what is left here has no caller any more.
-        let left = self.shared.lock().core.close(self.id);
+        let mut state = self.shared.lock();
+        let left = state.core.close(self.id);
+        state.counted.remove(&self.id);
+        drop(state);
         left.into_iter().for_each(Job::bury);
     }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use super::super::admission::Slo;
+use super::super::rule::Rule;
 use super::*;
 use crate::engine::{Batch, Dim, EngineError, Model, Signature, TensorSpec};
 use crate::tensor::DType;
@@ -43,6 +45,10 @@ struct Bench {
 }
 
 fn bench(takes_ms: u64, max_batch: usize, max_queue_rows: usize) -> Bench {
+    bench_within(takes_ms, max_batch, max_queue_rows, None)
+}
+
+fn bench_within(takes_ms: u64, max_batch: usize, max_queue_rows: usize, slo: Option<Slo>) -> Bench {
     let shape = || vec![Dim::Dynamic("n".to_owned()), Dim::Fixed(1)];
     let spec = |name: &str| TensorSpec { name: name.into(), dtype: DType::F32, shape: shape() };
     let signature = Signature::new(vec![spec("x")], vec![spec("y")]);
@@ -58,7 +64,16 @@ fn bench(takes_ms: u64, max_batch: usize, max_queue_rows: usize) -> Bench {
     });
     let scheduler = Scheduler::start(1, metrics.clone()).unwrap();
     let max_queue_delay = Duration::ZERO;
-    let limits = Limits { max_batch, max_queue_delay, max_queue_rows, instances: 1, alone: false };
+    let limits = Limits {
+        rule: Rule::All,
+        max_batch,
+        max_queue_delay,
+        max_queue_rows,
+        instances: 1,
+        alone: false,
+        slo,
+        weight: 1.0,
+    };
     let queue = Arc::new(scheduler.open(target, limits));
     Bench { scheduler, queue, model, metrics }
 }
@@ -178,5 +193,33 @@ async fn a_full_queue_counts_those_that_are_still_being_decoded() {
     drop(places);
     assert_eq!(bench.ask(1.0, LONG).await.unwrap().unwrap(), 2.0);
     assert_eq!(bench.told("ocelli_rejected_total"), 2.0);
+    bench.scheduler.stop();
+}
+
+#[tokio::test]
+async fn what_would_miss_the_objective_is_refused_and_the_load_tells_of_it() {
+    let slo = "p99=150ms".parse().unwrap();
+    let bench = bench_within(60, 1, 100, Some(slo));
+    bench.queue.learn(&[(1, Duration::from_millis(60)); 20]);
+    let asked: Vec<_> = (0..8).map(|_| bench.ask(1.0, LONG)).collect();
+    let mut answers = Vec::new();
+    for asked in asked {
+        answers.push(asked.await.unwrap());
+    }
+    let inside = answers.iter().filter(|a| a.is_ok()).count();
+    // One that runs and one behind it can be in time.
+    assert!((1..=3).contains(&inside), "{inside}");
+    let refused = answers.into_iter().find_map(Result::err).unwrap();
+    assert!(refused.to_string().contains("and miss its model's objective"), "{refused}");
+    assert!(refused.retry_after().is_some());
+    let rejected = bench.told("ocelli_rejected_total{model=\"m\",reason=\"slo\"");
+    assert_eq!(rejected, (8 - inside) as f64);
+    let report = bench.scheduler.meter().read();
+    assert!(report.parts().refused > 0.0 && report.parts().served > 0.0, "{report:?}");
+    assert_eq!(bench.told("ocelli_load "), report.load());
+    assert_eq!(bench.told("ocelli_model_load{model=\"m\"}"), report.load());
+    let cost =
+        |part: &str| bench.told(&format!("ocelli_batch_cost_seconds{{model=\"m\",part=\"{part}\""));
+    assert!((0.05..0.09).contains(&(cost("fixed") + cost("row"))));
     bench.scheduler.stop();
 }

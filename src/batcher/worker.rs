@@ -8,8 +8,7 @@ use crate::engine::{self, Batch, BatchMode, EngineError};
 use crate::tensor::Tensor;
 
 pub(super) fn run(shared: &Shared) {
-    while let Some((queue, batch)) = shared.take() {
-        let rows = batch.iter().map(|j| j.rows).sum();
+    while let Some((run, batch)) = shared.take() {
         let start = Instant::now();
         if !batch.is_empty() {
             let _at_work = shared.headroom.at_work();
@@ -17,7 +16,7 @@ pub(super) fn run(shared: &Shared) {
             compute(batch, start);
             shared.metrics.threads_busy.dec();
         }
-        shared.done(queue, rows, start.elapsed());
+        shared.done(run, start.elapsed());
     }
 }
 

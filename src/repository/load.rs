@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -146,8 +147,13 @@ fn labels(name: &str, model_dir: &Path, version_dir: &Path) -> Result<Vec<String
 }
 
 /// Runs zeros through every batch size class: one row, powers of two, the largest. What the
-/// first run of a size costs is paid here, and a model that can't run is found here.
-pub fn warm_up(version: &LoadedVersion, max_batch: usize) -> Result<(), LoadError> {
+/// first run of a size costs is paid here, and a model that can't run is found here. Gives how long
+/// each took, by its rows.
+pub fn warm_up(
+    version: &LoadedVersion,
+    max_batch: usize,
+) -> Result<Vec<(usize, Duration)>, LoadError> {
+    let mut took = Vec::new();
     let signature = version.model.signature();
     let largest = match signature.batch_mode {
         BatchMode::Rows => max_batch,
@@ -156,16 +162,18 @@ pub fn warm_up(version: &LoadedVersion, max_batch: usize) -> Result<(), LoadErro
     };
     let mut rows = if let BatchMode::Fixed(n) = signature.batch_mode { n } else { 1 };
     loop {
-        let Some(inputs) = zeros(version, rows) else { return Ok(()) };
+        let Some(inputs) = zeros(version, rows) else { return Ok(took) };
         let fail = |reason: String| LoadError::WarmUp { rows, reason };
+        let start = Instant::now();
         let outputs = engine::run(version.engine, version.model.as_ref(), &Batch::of(&inputs))
             .map_err(|e| fail(e.to_string()))?;
+        took.push((rows, start.elapsed()));
         let odd = outputs.iter().find(|t| t.rows() != rows);
         if let (Some(odd), true) = (odd, signature.batch_mode != BatchMode::Whole) {
             return Err(fail(format!("an output has {} rows", odd.rows())));
         }
         if rows >= largest {
-            return Ok(());
+            return Ok(took);
         }
         rows = (rows * 2).min(largest);
     }

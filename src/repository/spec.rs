@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::batcher::Limits;
+use crate::batcher::{Limits, Rule, Slo};
 use crate::cache::CacheSpec;
 use crate::config::toml_error;
 use crate::control::Traffic;
@@ -18,6 +18,10 @@ use crate::vision::{InputSpec, OutputSpec};
 pub struct ModelSpecFile {
     /// `auto`, or an engine's name.
     pub engine: Option<String>,
+    /// When answers should be there, `p99=50ms`: what can't be is refused.
+    pub slo: Option<Slo>,
+    /// The model's part of the compute threads' time while others want it too; 1 if not given.
+    pub weight: Option<f64>,
     /// Batching of each version.
     pub batching: Batching,
     /// Which versions are loaded.
@@ -44,6 +48,8 @@ pub struct ModelSpecFile {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Batching {
+    /// How batches are formed.
+    pub rule: Option<Rule>,
     /// Rows of a batch at most.
     pub max_batch: Option<usize>,
     /// How long an idle engine may wait for a fuller batch, in milliseconds.
@@ -148,9 +154,10 @@ impl ModelSpecFile {
         if !alone.labels.is_empty()
             || !alone.traffic.is_empty()
             || alone.versions != VersionPolicy::default()
+            || alone.weight.is_some()
         {
             return Err(format!(
-                "{}: [labels], [traffic] and [versions] belong in the model's own model.toml",
+                "{}: weight, [labels], [traffic] and [versions] belong in the model's own model.toml",
                 path.display()
             ));
         }
@@ -178,6 +185,9 @@ impl ModelSpecFile {
         if batching.max_queue_delay_ms.is_some_and(|ms| !(0.0..=60_000.0).contains(&ms)) {
             return Err(complain("max_queue_delay_ms lies between 0 and 60000".to_owned()));
         }
+        if spec.weight.is_some_and(|weight| !(0.001..=1000.0).contains(&weight)) {
+            return Err(complain("weight lies between 0.001 and 1000".to_owned()));
+        }
         Ok(spec)
     }
 
@@ -202,11 +212,14 @@ impl ModelSpecFile {
         let b = &self.batching;
         let delay = b.max_queue_delay_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
         Limits {
+            rule: b.rule.unwrap_or(defaults.rule),
             max_batch: b.max_batch.unwrap_or(defaults.max_batch),
             max_queue_delay: delay.unwrap_or(defaults.max_queue_delay),
             max_queue_rows: b.max_queue_rows.unwrap_or(defaults.max_queue_rows),
             instances: b.instances.unwrap_or(defaults.instances),
             alone: defaults.alone,
+            slo: self.slo.or(defaults.slo),
+            weight: self.weight.unwrap_or(defaults.weight),
         }
     }
 }
@@ -241,6 +254,29 @@ mod tests {
         let error = parse("[batching]\nmax_bacth = 4\n").unwrap_err();
         assert!(error.contains("m/model.toml:2"), "{error}");
         assert!(error.contains("unknown key `max_bacth`; did you mean `max_batch`?"), "{error}");
+    }
+
+    #[test]
+    fn reads_what_the_scheduler_goes_by() {
+        let defaults = Limits {
+            rule: Rule::Tuned,
+            max_batch: 8,
+            max_queue_delay: Duration::ZERO,
+            max_queue_rows: 128,
+            instances: 2,
+            alone: false,
+            slo: None,
+            weight: 1.0,
+        };
+        assert_eq!(parse("").unwrap().limits(defaults), defaults);
+        let text = "slo = \"p99=50ms\"\nweight = 2.5\n[batching]\nrule = \"all\"";
+        let slo = Slo { share: 0.99, within: Duration::from_millis(50) };
+        let wanted = Limits { rule: Rule::All, slo: Some(slo), weight: 2.5, ..defaults };
+        assert_eq!(parse(text).unwrap().limits(defaults), wanted);
+        let error = parse("slo = \"50ms\"").unwrap_err();
+        assert!(error.contains("m/model.toml:1") && error.contains("write p99=50ms"), "{error}");
+        assert!(parse("weight = 0").unwrap_err().contains("weight lies between"));
+        assert!(parse("[batching]\nrule = \"some\"").unwrap_err().contains("`tuned` or `all`"));
     }
 
     #[test]

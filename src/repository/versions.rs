@@ -98,12 +98,13 @@ impl Loop {
             load::load(&dir, &dir.join(version.to_string()), Some(&files), self.settings.intra_op)
                 .and_then(|loaded| {
                     let limits = loaded.spec.limits(self.settings.limits);
-                    load::warm_up(&loaded, limits.max_batch)?;
-                    Ok((loaded, limits))
+                    let runs = load::warm_up(&loaded, limits.max_batch)?;
+                    Ok((loaded, limits, runs))
                 });
         match loaded {
-            Ok((loaded, limits)) => {
+            Ok((loaded, limits, runs)) => {
                 let served = self.serve(name, version, loaded, limits);
+                served.queue.learn(&runs);
                 let seconds = started.elapsed().as_secs_f64();
                 let digest = &served.info.digest[..12];
                 tracing::info!(

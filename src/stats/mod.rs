@@ -50,7 +50,7 @@ pub mod verdict;
 mod words;
 
 #[cfg(test)]
-mod sim;
+pub(crate) mod sim;
 
 pub use contrast::Contrast;
 pub use difference::ProportionDifference;

@@ -1,9 +1,9 @@
 //! Seeded randomness for simulations (SplitMix64, Steele, Lea, Flood 2014).
 
-pub(super) struct Rng(u64);
+pub(crate) struct Rng(u64);
 
 impl Rng {
-    pub(super) fn new(seed: u64) -> Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
         Rng(seed.wrapping_mul(0xd134_2543_de82_ef95))
     }
 
@@ -15,25 +15,25 @@ impl Rng {
     }
 
     /// In (0, 1).
-    pub(super) fn uniform(&mut self) -> f64 {
+    pub(crate) fn uniform(&mut self) -> f64 {
         ((self.next() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    pub(super) fn hit(&mut self, p: f64) -> bool {
+    pub(crate) fn hit(&mut self, p: f64) -> bool {
         self.uniform() < p
     }
 
-    pub(super) fn exponential(&mut self) -> f64 {
+    pub(crate) fn exponential(&mut self) -> f64 {
         -self.uniform().ln()
     }
 
-    pub(super) fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         let angle = std::f64::consts::TAU * self.uniform();
         (2.0 * self.exponential()).sqrt() * angle.cos()
     }
 }
 
 /// The share of `runs` seeded runs for which `run` says yes.
-pub(super) fn share(runs: u64, mut run: impl FnMut(&mut Rng) -> bool) -> f64 {
+pub(crate) fn share(runs: u64, mut run: impl FnMut(&mut Rng) -> bool) -> f64 {
     (0..runs).filter(|seed| run(&mut Rng::new(seed + 1))).count() as f64 / runs as f64
 }

@@ -10,8 +10,8 @@ use super::cache::CacheMetrics;
 use super::delivery::{ArmTally, DeliveryMetrics};
 use super::stats::VersionStats;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Seconds, from half a millisecond to ten seconds.
@@ -30,6 +30,11 @@ pub struct Metrics {
     counters: [IntCounterVec; 4],
     gauges: [IntGaugeVec; 2],
     loaded_versions: IntGaugeVec,
+    batch_cost: GaugeVec,
+    queued_seconds: GaugeVec,
+    model_load: GaugeVec,
+    /// What is asked of the compute threads, as part of what they can do.
+    pub load: Gauge,
     /// Requests that named no model that is served here, by code.
     pub unrouted: IntCounterVec,
     /// Requests that were not let in, by reason.
@@ -69,6 +74,10 @@ pub struct VersionMetrics {
     ok: IntCounter,
     queue_rows: IntGauge,
     in_flight: IntGauge,
+    /// Of a batch, and of each row.
+    cost: [Gauge; 2],
+    queued_seconds: Gauge,
+    model_load: Gauge,
 }
 
 impl Metrics {
@@ -90,6 +99,16 @@ impl Metrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
+        let float = |name: &str, help: &str, labels: &[&str]| {
+            let family = GaugeVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let load = Gauge::new(
+            "ocelli_load",
+            "Work asked of the compute threads, as part of what they can do.",
+        )?;
+        registry.register(Box::new(load.clone()))?;
         let histogram = |name: &str, help: &str, buckets: &[f64]| {
             let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             let family = HistogramVec::new(opts, &BY_VERSION)?;
@@ -151,6 +170,18 @@ impl Metrics {
                 "Versions loaded and warm.",
                 &["model"],
             )?,
+            batch_cost: float(
+                "ocelli_batch_cost_seconds",
+                "What a run of the engine is expected to take: a fixed part, and a part for each row.",
+                &["model", "version", "part"],
+            )?,
+            queued_seconds: float(
+                "ocelli_queued_seconds",
+                "Seconds of compute that wait, in full batches.",
+                &BY_VERSION,
+            )?,
+            model_load: float("ocelli_model_load", "A model's part of ocelli_load.", &["model"])?,
+            load,
             unrouted: counter(
                 "ocelli_unrouted_requests_total",
                 "Requests that reached no version, by HTTP status.",
@@ -218,6 +249,10 @@ impl Metrics {
             ok,
             queue_rows,
             in_flight,
+            cost: ["fixed", "row"]
+                .map(|part| self.batch_cost.with_label_values(&[l[0], l[1], part])),
+            queued_seconds: self.queued_seconds.with_label_values(&l),
+            model_load: self.model_load.with_label_values(&[model]),
             labels,
         }
     }
@@ -280,6 +315,16 @@ impl VersionMetrics {
         self.queue_rows.set(rows as i64);
     }
 
+    /// What a batch costs, if that is known, as seconds of the whole and of each row; seconds of work that
+    /// wait; and the load of the whole model.
+    pub fn load(&self, cost: Option<(f64, f64)>, queued_seconds: f64, model: f64) {
+        let (fixed, row) = cost.unwrap_or_default();
+        self.cost[0].set(fixed);
+        self.cost[1].set(row);
+        self.queued_seconds.set(queued_seconds);
+        self.model_load.set(model);
+    }
+
     /// Work was dropped just before compute, because its deadline passed.
     pub fn expired(&self) {
         self.expired.inc();
@@ -307,12 +352,19 @@ impl Drop for VersionMetrics {
             return;
         }
         users.remove(&key);
+        if !users.keys().any(|(other, _)| other == model) {
+            drop(self.metrics.model_load.remove_label_values(&[model]));
+        }
         self.metrics.loaded_versions.with_label_values(&[model]).dec();
         // An absent series is what the following removals want, so their errors say nothing.
         let l: [&str; 2] = [model, version];
         self.metrics.histograms.iter().for_each(|h| drop(h.remove_label_values(&l)));
         self.metrics.counters.iter().for_each(|c| drop(c.remove_label_values(&l)));
         self.metrics.gauges.iter().for_each(|g| drop(g.remove_label_values(&l)));
+        drop(self.metrics.queued_seconds.remove_label_values(&l));
+        for part in ["fixed", "row"] {
+            drop(self.metrics.batch_cost.remove_label_values(&[model, version, part]));
+        }
         self.metrics.delivery.forget(&l);
         self.metrics.cache.forget(l);
     }

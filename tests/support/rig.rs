@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ocelli::batcher::{Limits, Priority, Scheduler};
+use ocelli::batcher::{Limits, Priority, Rule, Scheduler};
 use ocelli::control::events::Events;
 use ocelli::control::store::MemoryStore;
 use ocelli::control::{By, Document, Edit, Operator, Publisher};
@@ -38,11 +38,14 @@ impl Rig {
         let router = Arc::new(Router::new());
         let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
         let limits = Limits {
+            rule: Rule::Tuned,
             max_batch: 4,
             max_queue_delay: Duration::ZERO,
             max_queue_rows: 128,
             instances: 2,
             alone: false,
+            slo: None,
+            weight: 1.0,
         };
         let poll = Duration::from_millis(100);
         let root = dir.path().to_owned();

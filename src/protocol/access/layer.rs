@@ -29,7 +29,7 @@ const OPEN_BELOW: [&str; 2] = ["/v2/health/", "/grpc.health.v1.Health/"];
 pub struct Rules {
     /// The keys; without them everyone may do everything.
     pub access: Option<Arc<Access>>,
-    /// Whether `/metrics` asks for a key too.
+    /// Whether `/metrics` and `/autoscale` ask for a key too.
     pub protect_metrics: bool,
     /// Where refusals are counted.
     pub metrics: Arc<Metrics>,
@@ -75,7 +75,7 @@ impl AccessLayer {
         OPEN.contains(&path)
             || (self.right == Right::Admin && is_page(path))
             || OPEN_BELOW.iter().any(|open| path.starts_with(open))
-            || (path == "/metrics" && !self.rules.protect_metrics)
+            || (matches!(path, "/metrics" | "/autoscale") && !self.rules.protect_metrics)
     }
 
     fn check(&self, request: &Request<Body>) -> Result<Option<Caller>, InferError> {
@@ -243,13 +243,15 @@ mod tests {
     async fn probes_need_no_key_and_metrics_none_unless_told() {
         let (_dir, _, router) = guarded(false);
         let health = "/grpc.health.v1.Health/Check";
-        for path in ["/healthz", "/readyz", "/v2/health/ready", health, "/metrics"] {
+        for path in ["/healthz", "/readyz", "/v2/health/ready", health, "/metrics", "/autoscale"] {
             assert_eq!(ask(&router, path, &[]).await.status(), 200, "{path}");
         }
         for path in ["/healthz/", "/v2/health", "/v2/models", "/metrics/x"] {
             assert_eq!(ask(&router, path, &[]).await.status(), 401, "{path}");
         }
         let (_dir, _, router) = guarded(true);
-        assert_eq!(ask(&router, "/metrics", &[]).await.status(), 401);
+        for path in ["/metrics", "/autoscale"] {
+            assert_eq!(ask(&router, path, &[]).await.status(), 401, "{path}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What all HTTP doors share: the routes, errors, request ids, health.
 
 mod asked;
+mod autoscale;
 mod error;
 mod frames;
 mod inference;
@@ -25,6 +26,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 use tower_http::decompression::RequestDecompressionLayer;
 
+use crate::batcher::Meter;
 use crate::control::Control;
 use crate::control::events::{Event, Kind};
 use crate::error::InferError;
@@ -39,6 +41,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
 pub use asked::Arrival;
+pub use autoscale::Autoscale;
 pub use error::{ErrorBody, HttpError, json, raw_json};
 pub use frames::frames;
 pub use inference::{CACHE_HEADER, cache_value, read_body, respond};
@@ -62,6 +65,8 @@ pub struct Shared {
     pub tracing: Option<Tracing>,
     /// What is scraped.
     pub metrics: Arc<Metrics>,
+    /// What reads how much is asked of the compute threads.
+    pub load: Meter,
     /// This replica: the host's name and the process.
     pub replica: String,
     /// When the server was started.
@@ -167,6 +172,7 @@ pub(super) fn rest_routes() -> Router<Arc<Shared>> {
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
+        .route("/autoscale", get(autoscale::autoscale))
         .merge(openapi::routes(openapi::rest()))
 }
 
@@ -189,6 +195,7 @@ pub(super) fn admin_routes() -> Router<Arc<Shared>> {
         .route("/healthz", get(ops::healthz))
         .route("/readyz", get(ops::readyz))
         .route("/metrics", get(ops::metrics))
+        .route("/autoscale", get(autoscale::autoscale))
         .merge(openapi::routes(openapi::admin()))
 }
 

@@ -1,0 +1,192 @@
+//! The queue of one version: its lanes by shape, what they cost, what it keeps of its objective. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::admission::Aim;
+use super::core::{Limits, Priority, Work};
+use super::cost::{Cost, Curve};
+use super::demand::Rate;
+use super::lane::{Bounds, Lane};
+use super::load::MEMORY;
+
+/// Lanes that are kept though nothing waits in them, for what was learnt there. A version that takes any
+/// shape would otherwise keep one for each it ever saw.
+const KEPT: usize = 16;
+
+/// All but the rows of a shape: what two pieces of work must have in common to share a batch.
+pub type Shape = Arc<[usize]>;
+
+/// The lanes of a version.
+pub(super) struct Lanes<W> {
+    pub model: Arc<str>,
+    pub limits: Limits,
+    pub lanes: BTreeMap<Shape, Lane<W>>,
+    /// Rows that wait.
+    pub queued: usize,
+    /// Batches under way.
+    pub running: usize,
+    /// Seconds of work that came in lately.
+    pub demand: Rate,
+    /// Seconds of work that were taken on, and those that were turned away for want of time or room.
+    pub served: Rate,
+    pub refused: Rate,
+    aim: Aim,
+    /// Of all shapes, for one that is new.
+    cost: Cost,
+    batches: u64,
+}
+
+impl<W: Work> Lanes<W> {
+    pub fn new(model: Arc<str>, limits: Limits) -> Lanes<W> {
+        Lanes {
+            model,
+            limits,
+            lanes: BTreeMap::new(),
+            queued: 0,
+            running: 0,
+            demand: Rate::new(MEMORY),
+            served: Rate::new(MEMORY),
+            refused: Rate::new(MEMORY),
+            aim: Aim::default(),
+            cost: Cost::default(),
+            batches: 0,
+        }
+    }
+
+    /// What batches of a shape cost, or as long as none ran, those of any shape.
+    pub fn curve(&self, shape: &[usize]) -> Option<Curve> {
+        self.lanes.get(shape).and_then(|l| l.cost.curve()).or(self.cost.curve())
+    }
+
+    /// What batches of the shape cost that ran last.
+    pub fn last_curve(&self) -> Option<Curve> {
+        let last = self.lanes.values().max_by_key(|l| l.used);
+        last.and_then(|l| l.cost.curve()).or(self.cost.curve())
+    }
+
+    /// Rows of the largest batch. Who comes just when one was started waits for it and then for the own one,
+    /// so with an objective half the time is what a batch may take.
+    pub fn full(&self, curve: Curve) -> usize {
+        if self.limits.alone {
+            return 1;
+        }
+        let most = self.limits.max_batch;
+        let fits =
+            self.limits.slo.map_or(most, |s| curve.rows_within(s.within.as_secs_f64() / 2.0));
+        fits.clamp(1, most)
+    }
+
+    /// The part of the objective's time that is aimed at.
+    pub fn budget(&self) -> Option<Duration> {
+        self.limits.slo.map(|slo| slo.within.mul_f64(self.aim.part()))
+    }
+
+    /// How long work may have been here when it is begun, so that one row is in time.
+    pub fn patience(&self, curve: Option<Curve>) -> Option<Duration> {
+        let slo = self.limits.slo?;
+        let least = curve.map_or(0.0, |c| c.exec(1));
+        // What takes longer than its objective anyway is computed as long as there is no wait.
+        Some(slo.within.saturating_sub(Duration::from_secs_f64(least)).max(slo.within / 8))
+    }
+
+    /// Seconds of compute, in full batches, that wait.
+    pub fn seconds(&self) -> f64 {
+        let of = |(shape, lane): (&Shape, &Lane<W>)| {
+            let curve = self.curve(shape)?;
+            Some(lane.rows() as f64 * curve.share(self.full(curve)))
+        };
+        self.lanes.iter().filter(|(_, l)| !l.is_empty()).filter_map(of).sum()
+    }
+
+    /// Rows before one of that priority, in its own lane and in others.
+    pub fn rows_before(&self, shape: Option<&[usize]>, priority: Priority) -> usize {
+        match shape.and_then(|s| self.lanes.get(s)) {
+            Some(lane) => lane.rows_before(priority),
+            None if shape.is_some() => 0,
+            None => self.queued,
+        }
+    }
+
+    pub fn push(&mut self, shape: &[usize], work: Vec<W>) {
+        self.queued += work.iter().map(Work::rows).sum::<usize>();
+        let lane = match self.lanes.get_mut(shape) {
+            Some(lane) => lane,
+            // What all shapes cost is more than nothing, and gives way to what this one does.
+            None => {
+                let lane = self.lanes.entry(shape.into()).or_default();
+                lane.cost = self.cost.clone();
+                lane
+            }
+        };
+        work.into_iter().for_each(|w| lane.push(w));
+    }
+
+    /// Takes out what nobody waits for any more; gives its rows.
+    pub fn sweep(&mut self, now: Instant, dead: &mut Vec<W>) -> usize {
+        let rows = self.lanes.values_mut().map(|lane| lane.sweep(now, dead)).sum();
+        self.queued -= rows;
+        rows
+    }
+
+    /// The same at the heads of the lanes, and what missed its objective there.
+    pub fn sweep_heads(&mut self, now: Instant, dead: &mut Vec<W>) -> usize {
+        let curve = self.last_curve();
+        let patience = self.patience(curve);
+        let rows = self.lanes.values_mut().map(|l| l.sweep_heads(now, patience, dead)).sum();
+        self.queued -= rows;
+        rows
+    }
+
+    /// A batch of at most so many rows, and how many went out of the queue for it, dead ones with it.
+    pub fn take(
+        &mut self,
+        shape: &Shape,
+        rows: usize,
+        now: Instant,
+        dead: &mut Vec<W>,
+    ) -> (Vec<W>, usize) {
+        let patience = self.patience(self.curve(shape));
+        let bounds = Bounds { rows, alone: self.limits.alone, patience };
+        self.batches += 1;
+        let Some(lane) = self.lanes.get_mut(shape) else { return (Vec::new(), 0) };
+        let before = lane.rows();
+        let batch = lane.take(bounds, now, dead);
+        lane.used = self.batches;
+        let gone = before - lane.rows();
+        self.queued -= gone;
+        self.running += 1;
+        self.forget();
+        (batch, gone)
+    }
+
+    fn forget(&mut self) {
+        while self.lanes.len() > KEPT {
+            let idle = self.lanes.iter().filter(|(_, l)| l.is_empty());
+            let Some(oldest) = idle.min_by_key(|(_, l)| l.used).map(|(s, _)| s.clone()) else {
+                return;
+            };
+            self.lanes.remove(&oldest);
+        }
+    }
+
+    /// A batch ran so long, of that shape if one is given.
+    pub fn learn(&mut self, shape: Option<&[usize]>, rows: usize, took: Duration) {
+        self.cost.learn(rows, took);
+        if let Some(lane) = shape.and_then(|shape| self.lanes.get_mut(shape)) {
+            lane.cost.learn(rows, took);
+        }
+    }
+
+    /// An answer came so long after its request.
+    pub fn answered(&mut self, after: Duration) {
+        if let Some(slo) = self.limits.slo {
+            self.aim.answered(slo, after > slo.within);
+        }
+    }
+
+    pub fn drain(self) -> Vec<W> {
+        self.lanes.into_values().flat_map(|mut lane| lane.drain().collect::<Vec<_>>()).collect()
+    }
+}
