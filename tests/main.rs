@@ -6,6 +6,7 @@
 mod churn;
 mod commands;
 mod edge;
+mod engines;
 mod feedback;
 mod grpc;
 mod oip;

@@ -17,6 +17,8 @@ use crate::vision::{InputSpec, OutputSpec};
 pub struct ModelSpecFile {
     /// `auto`, or an engine's name.
     pub engine: Option<String>,
+    /// What it computes in.
+    pub precision: AskedPrecision,
     /// Batching of each version.
     pub batching: Batching,
     /// Which versions are loaded.
@@ -35,6 +37,19 @@ pub struct ModelSpecFile {
     pub input: Option<InputSpec>,
     /// What turns the model's outputs into answers.
     pub output: Option<OutputSpec>,
+}
+
+/// `precision`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedPrecision {
+    /// As the model says.
+    #[default]
+    F32,
+    /// Brain floats, whatever they do to the answers.
+    Bf16,
+    /// Brain floats where they are faster and the answers stay within the tolerance.
+    Auto,
 }
 
 /// `[batching]`.
@@ -237,6 +252,14 @@ mod tests {
         let error = parse("[batching]\nmax_bacth = 4\n").unwrap_err();
         assert!(error.contains("m/model.toml:2"), "{error}");
         assert!(error.contains("unknown key `max_bacth`; did you mean `max_batch`?"), "{error}");
+    }
+
+    #[test]
+    fn a_precision_is_32_bits_unless_it_is_asked_for() {
+        assert_eq!(parse("").unwrap().precision, AskedPrecision::F32);
+        assert_eq!(parse("precision = \"auto\"").unwrap().precision, AskedPrecision::Auto);
+        let error = parse("precision = \"fp16\"").unwrap_err();
+        assert!(error.contains("f32") && error.contains("bf16"), "{error}");
     }
 
     #[test]

@@ -91,13 +91,13 @@ impl Loop {
         tracing::info!(model = name, version, "loading");
         // A version that is being replaced goes on serving what it was.
         self.set_state(name, version, VersionState::Loading, None);
+        let loader = &self.settings.loader;
         let loaded =
-            load::load(&dir, &dir.join(version.to_string()), Some(&files), self.settings.intra_op)
-                .and_then(|loaded| {
-                    let limits = loaded.spec.limits(self.settings.limits);
-                    load::warm_up(&loaded, limits.max_batch)?;
-                    Ok((loaded, limits))
-                });
+            loader.load(&dir, &dir.join(version.to_string()), Some(&files)).and_then(|loaded| {
+                let limits = loaded.spec.limits(self.settings.limits);
+                load::warm_up(&loaded, limits.max_batch)?;
+                Ok((loaded, limits))
+            });
         match loaded {
             Ok((loaded, limits)) => {
                 let served = self.serve(name, version, loaded, limits);
@@ -107,6 +107,8 @@ impl Loop {
                     model = name,
                     version,
                     engine = served.info.engine,
+                    precision = served.info.precision.name(),
+                    why = served.info.why,
                     digest,
                     seconds,
                     "available"
@@ -150,6 +152,9 @@ impl Loop {
                 model,
                 version,
                 engine: loaded.engine,
+                precision: loaded.precision,
+                format: loaded.format,
+                why: loaded.why,
                 digest: loaded.digest,
                 labels,
                 loaded_at: SystemTime::now(),

@@ -16,7 +16,11 @@ pub const FAILS: [Code; 6] = [
 ];
 
 /// What an answer has for headers.
-pub const HEADERS: [(&str, &str); 1] = [("x-ocelli-model-version", "The version that answered.")];
+pub const HEADERS: [(&str, &str); 3] = [
+    ("x-ocelli-model-version", "The version that answered."),
+    ("x-ocelli-engine", "The engine that computed it."),
+    ("x-ocelli-precision", "What it computed in: f32 or bf16."),
+];
 
 /// The headers of a request that computes.
 pub fn inference(operation: Operation) -> Operation {
