@@ -9,6 +9,10 @@ mod engines;
 #[cfg(feature = "faults")]
 mod faults;
 mod format;
+#[cfg_attr(
+    not(any(feature = "onnxruntime", feature = "openvino")),
+    allow(dead_code, reason = "no engine of such a build has a library")
+)]
 mod library;
 #[cfg(feature = "onnxruntime")]
 mod onnxruntime;

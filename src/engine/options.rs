@@ -103,6 +103,7 @@ pub enum Found {
     Missing(String),
 }
 
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
 impl About {
     /// An engine that isn't there.
     pub(super) fn missing(reason: String) -> About {

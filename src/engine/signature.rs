@@ -95,6 +95,7 @@ impl Signature {
 
     /// What is known of the same model from elsewhere, if it says the same and no less; else this. Engines
     /// differ in what they keep of the names of dimensions, and without them no batch can be told.
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
     pub fn or_known(self, known: Option<&Signature>) -> Signature {
         match known {
             Some(known) if known.says_all_of(&self) => known.clone(),
@@ -104,6 +105,7 @@ impl Signature {
 
     /// Whether names, types, ranks and fixed lengths are those of `other`, but for lengths that only this
     /// one knows.
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
     fn says_all_of(&self, other: &Signature) -> bool {
         let dim = |(own, other): (&Dim, &Dim)| own == other || matches!(other, Dim::Dynamic(_));
         let spec = |(own, other): (&TensorSpec, &TensorSpec)| {
@@ -159,6 +161,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
     fn takes_over_what_is_known_if_it_is_of_the_same_model() {
         let of = |input: &[&str], output: &[&str]| {
             Signature::new(vec![spec("in", input)], vec![spec("out", output)])

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn pictures_go_through_the_models_own_pipeline() {
-        let toml = "[input]\nkind = \"image\"\nlayout = \"NCHW\"\nscale = 0.00392156862745098\n";
+        let toml = "[input]\nkind = \"image\"\nlayout = \"nchw\"\nscale = 0.00392156862745098\n";
         let file = ModelSpecFile::parse(toml, std::path::Path::new("model.toml")).unwrap();
         let dims = [Dim::Dynamic("n".into()), Dim::Fixed(3), Dim::Fixed(8), Dim::Fixed(6)];
         let one = spec(DType::F32, &dims);
