@@ -7,6 +7,7 @@ mod cache;
 mod churn;
 mod commands;
 mod edge;
+mod engines;
 mod feedback;
 mod grpc;
 mod oip;

@@ -18,8 +18,8 @@ struct Alone(Arc<dyn Model>);
 impl Alone {
     fn load(bytes: &[u8]) -> Alone {
         let file = ModelFile { path: Path::new("model.onnx"), bytes: bytes.to_vec().into() };
-        let engine = engine::by_name("auto").unwrap();
-        Alone(engine::load(engine.as_ref(), &file, 1).unwrap())
+        let engine = engine::Engines::embedded().reference().clone();
+        Alone(engine::load(engine.as_ref(), &file, &engine::LoadOptions::default()).unwrap())
     }
 
     /// Every output of every row, each row run by itself.

@@ -25,13 +25,14 @@ const ORDER: [&str; 18] = [
 ];
 
 /// Where the order is left, each with its reason.
-const ALLOWED: [(&str, &str); 4] = [
+const ALLOWED: [(&str, &str); 5] = [
     // Reading a TOML file's mistakes is the same for the server's settings and a model's.
     ("repository", "config"),
     // And for a file of keys; and where to listen is a setting.
     ("protocol", "config"),
     // A setting's type is that of what it sets.
     ("config", "telemetry"),
+    ("config", "engine"),
     ("app", "config"),
 ];
 
@@ -78,14 +79,38 @@ fn imports_point_one_way() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// Crates of engines, and the one place of each that names them.
+const ENGINES: [(&[&str], &str); 3] = [
+    (&["tract_onnx", "tract_core", "tract_linalg"], "engine/tract.rs"),
+    (&["use ort::", "ort::api", "ort_sys"], "engine/onnxruntime"),
+    (&["openvino_sys", "use openvino::"], "engine/openvino"),
+];
+
 #[test]
-fn only_its_own_module_names_the_engine() {
+fn only_its_own_module_names_an_engine() {
     for path in sources(&root()) {
-        if path.ends_with("engine/tract.rs") {
-            continue;
-        }
+        let inside = path.strip_prefix(root()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(!text.contains("tract_onnx") && !text.contains("tract_core"), "{}", path.display());
+        for (crates, home) in ENGINES.iter().filter(|(_, home)| !inside.starts_with(home)) {
+            let named = |name: &&&str| {
+                text.match_indices(**name)
+                    .any(|(at, _)| !text[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+            };
+            let named = crates.iter().find(named);
+            assert!(named.is_none(), "{} names {named:?} of {home}", inside.display());
+        }
+    }
+}
+
+#[test]
+fn only_calls_into_a_library_are_unsafe() {
+    let allowed = ["engine/onnxruntime/value.rs"];
+    for path in sources(&root()) {
+        let inside = path.strip_prefix(root()).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let there = text.contains("unsafe {") || text.contains("allow(unsafe_code)");
+        let may = allowed.iter().any(|file| inside == Path::new(file));
+        assert_eq!(there, may, "{}", inside.display());
     }
 }
 

@@ -21,6 +21,8 @@ use crate::observe::prediction_log::{self, LogError, PredictionLog};
 use crate::protocol::Bodies;
 use crate::protocol::access::{Access, Rules};
 use crate::protocol::http::Shared;
+use crate::repository::choice::Memory;
+use crate::repository::load::Loader;
 use crate::repository::{Reconciler, ReconcilerSettings};
 use crate::router::Router;
 use crate::service::{Background, DecodePool, InferenceService};
@@ -220,7 +222,12 @@ fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
         root: config.models.clone(),
         poll: Duration::from_millis(config.poll_ms),
         settle: Duration::from_millis(config.settle_ms),
-        intra_op: plan.intra_op,
+        loader: Loader {
+            engines: config.engines.engines(),
+            threads: plan.intra_op,
+            instances: plan.compute,
+            memory: Memory::at(&config.engines.engine_cache),
+        },
         warm_bytes: config.warm_bytes,
         limits: Limits {
             rule: Rule::default(),

@@ -30,13 +30,18 @@ pub struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    engine: super::engine::EngineChoice,
 }
 
 pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     let (model_dir, dir) = version_dir(&args.model)?;
     let started = Instant::now();
-    let version = load::load(&model_dir, &dir, None, args.intra_op)
-        .map_err(|e| format!("{}: {e}", dir.display()))?;
+    let threads = match args.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let version = args.engine.load(&model_dir, &dir, args.intra_op, threads)?;
     let load_seconds = started.elapsed().as_secs_f64();
     let rows = match version.model.signature().batch_mode {
         BatchMode::Fixed(n) => n,
@@ -44,10 +49,6 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     };
     let inputs = load::zeros(&version, rows)
         .ok_or("the model's inputs have dimensions of any length; declare [input] size")?;
-    let threads = match args.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        n => n,
-    };
     if std::io::stderr().is_terminal() {
         eprintln!("warming up, then measuring for {} s …", args.seconds);
     }
@@ -107,7 +108,7 @@ fn report(
     let rate = threads as f64 * rows as f64 / mean;
     if args.json {
         let told = json!({
-            "engine": version.engine, "batch": rows, "threads": threads,
+            "engine": version.engine, "precision": version.precision.name(), "why": version.why, "batch": rows, "threads": threads,
             "intra_op": args.intra_op, "runs": latencies.len(), "load_seconds": load_seconds,
             "rows_per_second": rate, "p50_ms": quantile(0.5), "p99_ms": quantile(0.99),
             "mean_ms": mean * 1e3,
@@ -115,9 +116,10 @@ fn report(
         return print(&format!("{told:#}\n"));
     }
     print(&format!(
-        "engine {}, batch {rows}, {threads} threads × {} intra-op, loaded in {load_seconds:.2} s\n\
+        "engine {} {}, batch {rows}, {threads} threads × {} intra-op, loaded in {load_seconds:.2} s\n\
          {rate:.1} rows/s   p50 {:.2} ms   p99 {:.2} ms   mean {:.2} ms   ({} runs)\n",
         version.engine,
+        version.precision,
         args.intra_op,
         quantile(0.5),
         quantile(0.99),

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::{Failure, print, version_dir};
-use crate::engine::{self, ModelFile, TensorSpec};
+use crate::config::EngineArgs;
+use crate::engine::{self, Format, LoadOptions, ModelFile, Signature, TensorSpec};
 use crate::onnx::Summary;
 
 #[derive(clap::Args)]
@@ -17,11 +18,14 @@ pub struct InspectArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    engines: EngineArgs,
 }
 
 pub(super) fn run(args: &InspectArgs) -> Result<(), Failure> {
     let path = if args.model.is_dir() {
-        version_dir(&args.model)?.1.join("model.onnx")
+        let dir = version_dir(&args.model)?.1;
+        Format::find(&dir).unwrap_or_else(|| dir.join("model.onnx"))
     } else {
         args.model.clone()
     };
@@ -29,11 +33,16 @@ pub(super) fn run(args: &InspectArgs) -> Result<(), Failure> {
         .map_err(|e| format!("can't read {}: {e}; name a model.onnx", path.display()))?;
     let bytes = Bytes::from(bytes);
     let summary = Summary::read(bytes.clone()).map_err(|e| format!("{}: {e}", path.display()))?;
-    let engines: Vec<_> = engine::all()
+    let known = Signature::new(summary.inputs.clone(), summary.outputs.clone());
+    let options = LoadOptions { known: Some(&known), ..LoadOptions::default() };
+    let engines: Vec<_> = args
+        .engines
+        .engines()
+        .all()
         .iter()
         .map(|engine| {
             let file = ModelFile { path: &path, bytes: bytes.clone() };
-            let loaded = engine::load(engine.as_ref(), &file, 1);
+            let loaded = engine::load(engine.as_ref(), &file, &options);
             (engine.name(), loaded.map(|m| m.signature().batch_mode).map_err(|e| e.to_string()))
         })
         .collect();

@@ -2,6 +2,8 @@
 
 mod admin;
 mod bench;
+mod engine;
+mod engines;
 mod inspect;
 mod keys;
 mod predict;
@@ -52,6 +54,11 @@ enum Command {
   ocelli bench models/efficientnet_lite0
   ocelli bench models/efficientnet_lite0 --batch 8 --threads 2 --seconds 10 --json")]
     Bench(bench::BenchArgs),
+    /// Show which engines are here, where, and what they can do on this machine
+    #[command(after_help = "Examples:
+  ocelli engines
+  ocelli engines --onnxruntime-library /opt/onnxruntime/lib --json")]
+    Engines(engines::EnginesArgs),
     #[command(flatten)]
     Admin(Box<admin::AdminCommand>),
     /// Make the API keys that a server asks for (`serve --keys-file`)
@@ -92,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Predict(args) => predict::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Engines(args) => engines::run(&args).map(|()| 0),
         Command::Admin(command) => admin::run(&command),
         Command::Keys(args) => keys::run(&args).map(|()| 0),
     };

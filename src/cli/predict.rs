@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Failure, print, version_dir};
 use crate::engine::{self, Batch};
-use crate::repository::load::{self, LoadedVersion};
+use crate::repository::load::LoadedVersion;
 use crate::tensor::Tensor;
 use crate::vision::{Answer, ImageLimits};
 
@@ -28,12 +28,13 @@ pub struct PredictArgs {
     /// With --json: the model's raw outputs and the pixels it saw, too
     #[arg(long, requires = "json")]
     tensors: bool,
+    #[command(flatten)]
+    engine: super::engine::EngineChoice,
 }
 
 pub(super) fn run(args: &PredictArgs) -> Result<(), Failure> {
     let (model_dir, dir) = version_dir(&args.model)?;
-    let version =
-        load::load(&model_dir, &dir, None, 1).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let version = args.engine.load(&model_dir, &dir, 1, 1)?;
     if version.image.is_none() || version.answerer.is_none() {
         return Err(format!(
             "{}: its model.toml declares no [input] kind = \"image\" or no [output]; both are needed",

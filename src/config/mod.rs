@@ -5,12 +5,14 @@
 //! and explained alike wherever it comes from.
 
 mod address;
+mod engines;
 mod layers;
 mod serve;
 mod store;
 mod toml_error;
 
 pub use address::{Address, ClientAuth, OptionalFile};
+pub use engines::EngineArgs;
 pub use layers::{ConfigError, Source, parse_serve};
 pub use serve::ServeConfig;
 pub use store::TrafficStore;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Address, ClientAuth, OptionalFile, TrafficStore};
+use super::{Address, ClientAuth, EngineArgs, OptionalFile, TrafficStore};
 use crate::telemetry::logs::LogFormat;
 
 /// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
@@ -144,6 +144,10 @@ pub struct ServeConfig {
     #[arg(long, env = "OCELLI_INTRA_OP_THREADS", default_value_t = 1, value_name = "N",
           value_parser = at_least_one)]
     pub intra_op_threads: usize,
+
+    /// Where engines are.
+    #[command(flatten)]
+    pub engines: EngineArgs,
 
     /// Threads that decode images. 0 plans them from the CPU limit
     #[arg(long, env = "OCELLI_DECODE_THREADS", default_value_t = 0, value_name = "N")]

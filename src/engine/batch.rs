@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+use super::BatchMode;
 use crate::tensor::{DType, Tensor};
 
 /// The inputs of one run, in the signature's order.
@@ -52,6 +54,39 @@ impl Batch {
     pub fn of(request: &[Tensor]) -> Batch {
         Batch::gather(std::iter::once(request))
     }
+}
+
+/// Runs a batch as its mode says: at once, or so many rows at a time, the last of them padded. `run` takes
+/// the rows of a step and how many rows the engine is to see, and gives tensors of as many rows.
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+pub(super) fn run_steps<E>(
+    mode: BatchMode,
+    rows: usize,
+    mut run: impl FnMut(Range<usize>, usize) -> Result<Vec<Tensor>, E>,
+) -> Result<Vec<Tensor>, E> {
+    let step = match mode {
+        BatchMode::Fixed(n) if n > 0 => n,
+        BatchMode::Fixed(_) | BatchMode::Rows | BatchMode::Whole => return run(0..rows, rows),
+    };
+    let mut joined: Vec<Tensor> = Vec::new();
+    for start in (0..rows).step_by(step) {
+        let range = start..rows.min(start + step);
+        let mut outputs = run(range.clone(), step)?;
+        if range.len() < step {
+            outputs.iter_mut().for_each(|t| *t = t.slice_rows(0..range.len()));
+        }
+        if start == 0 {
+            joined = outputs;
+            continue;
+        }
+        for (all, more) in joined.iter_mut().zip(outputs) {
+            // A model of a fixed batch has outputs of a fixed shape, so that they always fit.
+            if let Some(longer) = Tensor::concat_rows(&[all.clone(), more]) {
+                *all = longer;
+            }
+        }
+    }
+    Ok(joined)
 }
 
 impl BatchInput {
@@ -114,5 +149,23 @@ mod tests {
         let got = Tensor::new(DType::F32, vec![3, 2], Bytes::copy_from_slice(&dst)).unwrap();
         assert_eq!(got.to_f32().unwrap(), [3., 4., 5., 6., 0., 0.]);
         assert_eq!(batch.inputs[0].joined().len(), 24);
+    }
+
+    #[test]
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    fn a_fixed_batch_is_run_in_steps_and_the_padding_is_cut_off() {
+        let mut seen = Vec::new();
+        let outputs = run_steps(BatchMode::Fixed(2), 5, |rows, step| {
+            let values: Vec<f32> = (rows.start..rows.start + step).map(|r| r as f32).collect();
+            seen.push((rows, step));
+            Ok::<_, ()>(vec![Tensor::from_f32(vec![step, 1], &values).unwrap()])
+        });
+        assert_eq!(outputs.unwrap()[0].to_f32().unwrap(), [0., 1., 2., 3., 4.]);
+        assert_eq!(seen, [(0..2, 2), (2..4, 2), (4..5, 2)]);
+        let whole = run_steps(BatchMode::Rows, 5, |rows, step| {
+            assert_eq!((rows, step), (0..5, 5));
+            Err::<Vec<Tensor>, _>("no")
+        });
+        assert_eq!(whole.unwrap_err(), "no");
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::tract::Tract;
-use super::{Batch, Engine, EngineError, Model, ModelFile, Signature};
+use super::{About, Batch, Engine, EngineError, LoadOptions, Model, ModelFile, Signature};
 use crate::tensor::Tensor;
 
 const NAME: &str = "faults";
@@ -41,12 +41,24 @@ impl Engine for Faults {
         NAME
     }
 
-    fn load(&self, file: &ModelFile<'_>, threads: usize) -> Result<Arc<dyn Model>, EngineError> {
+    fn about(&self) -> About {
+        Tract.about()
+    }
+
+    fn competes(&self) -> bool {
+        false
+    }
+
+    fn load(
+        &self,
+        file: &ModelFile<'_>,
+        options: &LoadOptions<'_>,
+    ) -> Result<Arc<dyn Model>, EngineError> {
         let wrong = |reason: String| EngineError::Load { engine: NAME, reason };
         let path = file.path.with_file_name("faults.json");
         let text = std::fs::read(&path).map_err(|e| wrong(format!("{}: {e}", path.display())))?;
         let plan = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
-        let model = Tract.load(file, threads)?;
+        let model = Tract.load(file, options)?;
         Ok(Arc::new(Faulty { model, plan, runs: AtomicU64::new(0), spared: 16 }))
     }
 }

@@ -1,11 +1,26 @@
 //! What computes: an [`Engine`] loads a model file, a [`Model`] runs batches.
 //!
 //! The batcher and the repository use this room; nothing outside it names an engine's own types.
-//! An engine is added by implementing the two traits and listing it in [`all`].
+//! An engine is added by implementing the two traits and listing it in [`Engines::find`].
 
 mod batch;
+mod cpu;
+mod engines;
 #[cfg(feature = "faults")]
 mod faults;
+mod format;
+#[cfg_attr(
+    not(any(feature = "onnxruntime", feature = "openvino")),
+    allow(dead_code, reason = "no engine of such a build has a library")
+)]
+mod library;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
+#[cfg(feature = "openvino")]
+mod openvino;
+mod options;
+#[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+mod pool;
 mod signature;
 mod tract;
 
@@ -15,6 +30,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use batch::{Batch, BatchInput};
+pub use cpu::Cpu;
+pub use engines::{Engines, Libraries};
+pub use format::Format;
+pub use library::Library;
+pub use options::{About, Found, LoadOptions, Precision};
 pub use signature::{BatchMode, Dim, Signature, TensorSpec};
 
 use crate::tensor::Tensor;
@@ -24,8 +44,25 @@ pub trait Engine: Send + Sync {
     /// The name used in `model.toml`, in metrics and in messages.
     fn name(&self) -> &'static str;
 
+    /// What there is of it on this machine. Loads its library, if it has one.
+    fn about(&self) -> About;
+
+    /// Whether it may be chosen without being named.
+    fn competes(&self) -> bool {
+        true
+    }
+
+    /// Whether it reads files of that format.
+    fn reads(&self, format: Format) -> bool {
+        format == Format::Onnx
+    }
+
     /// Parses and optimises a model. May take seconds: never called on the request path.
-    fn load(&self, file: &ModelFile<'_>, threads: usize) -> Result<Arc<dyn Model>, EngineError>;
+    fn load(
+        &self,
+        file: &ModelFile<'_>,
+        options: &LoadOptions<'_>,
+    ) -> Result<Arc<dyn Model>, EngineError>;
 }
 
 /// A loaded model. Several compute threads run it at once.
@@ -58,6 +95,13 @@ pub struct ModelFile<'a> {
     pub bytes: Bytes,
 }
 
+impl ModelFile<'_> {
+    /// Its format, by its name.
+    pub fn format(&self) -> Format {
+        Format::of(self.path)
+    }
+}
+
 /// Why an engine could not load or run a model.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EngineError {
@@ -67,6 +111,14 @@ pub enum EngineError {
         /// The engine.
         engine: &'static str,
         /// Its own words.
+        reason: String,
+    },
+    /// Its library isn't there, or is none that fits.
+    #[error("{engine} isn't available: {reason}")]
+    Unavailable {
+        /// The engine.
+        engine: &'static str,
+        /// Why, and what to do.
         reason: String,
     },
     /// The computation failed.
@@ -98,33 +150,18 @@ pub enum EngineError {
     },
 }
 
-/// Every engine of this build, the default one first.
-pub fn all() -> Vec<Arc<dyn Engine>> {
-    vec![
-        Arc::new(tract::Tract),
-        #[cfg(feature = "faults")]
-        Arc::new(faults::Faults),
-    ]
-}
-
-/// The engine called `name`; `auto` is the default one.
-pub fn by_name(name: &str) -> Result<Arc<dyn Engine>, EngineError> {
-    let engines = all();
-    let known = || engines.iter().map(|e| e.name()).collect::<Vec<_>>().join(", ");
-    engines
-        .iter()
-        .find(|e| name == "auto" || e.name() == name)
-        .cloned()
-        .ok_or_else(|| EngineError::Unknown { name: name.to_owned(), known: known() })
-}
-
 /// Loads with the panic of a hostile file caught and told as an error.
 pub fn load(
     engine: &dyn Engine,
     file: &ModelFile<'_>,
-    threads: usize,
+    options: &LoadOptions<'_>,
 ) -> Result<Arc<dyn Model>, EngineError> {
-    guard(engine.name(), || engine.load(file, threads))
+    let (name, format) = (engine.name(), file.format());
+    if !engine.reads(format) {
+        let reason = format!("it reads no {}", format.title());
+        return Err(EngineError::Load { engine: name, reason });
+    }
+    guard(name, || engine.load(file, options))
 }
 
 /// Runs with a panic caught and told as an error.

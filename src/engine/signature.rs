@@ -35,6 +35,18 @@ impl TensorSpec {
     }
 }
 
+impl TensorSpec {
+    /// The dimensions behind the first, if all of them are fixed.
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    pub(super) fn row_shape(&self) -> Option<Vec<usize>> {
+        let fixed = |dim: &Dim| match dim {
+            Dim::Fixed(len) => Some(*len),
+            Dim::Dynamic(_) => None,
+        };
+        self.shape.get(1..)?.iter().map(fixed).collect()
+    }
+}
+
 impl fmt::Display for Dim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -80,6 +92,33 @@ impl Signature {
         let batch_mode = batch_mode(&inputs, &outputs);
         Signature { inputs, outputs, batch_mode }
     }
+
+    /// What is known of the same model from elsewhere, if it says the same and no less; else this. Engines
+    /// differ in what they keep of the names of dimensions, and without them no batch can be told.
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    pub fn or_known(self, known: Option<&Signature>) -> Signature {
+        match known {
+            Some(known) if known.says_all_of(&self) => known.clone(),
+            _ => self,
+        }
+    }
+
+    /// Whether names, types, ranks and fixed lengths are those of `other`, but for lengths that only this
+    /// one knows.
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    fn says_all_of(&self, other: &Signature) -> bool {
+        let dim = |(own, other): (&Dim, &Dim)| own == other || matches!(other, Dim::Dynamic(_));
+        let spec = |(own, other): (&TensorSpec, &TensorSpec)| {
+            own.name == other.name
+                && own.dtype == other.dtype
+                && own.shape.len() == other.shape.len()
+                && own.shape.iter().zip(&other.shape).all(dim)
+        };
+        let all = |own: &[TensorSpec], other: &[TensorSpec]| {
+            own.len() == other.len() && own.iter().zip(other).all(spec)
+        };
+        all(&self.inputs, &other.inputs) && all(&self.outputs, &other.outputs)
+    }
 }
 
 fn batch_mode(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> BatchMode {
@@ -119,5 +158,23 @@ mod tests {
         check(&["batch", "3"], &[&["batch", "3"], &["7", "3"]], BatchMode::Whole);
         check(&["batch", "3"], &[&[]], BatchMode::Whole);
         check(&["", "3"], &[&["", "3"]], BatchMode::Whole);
+    }
+
+    #[test]
+    #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
+    fn takes_over_what_is_known_if_it_is_of_the_same_model() {
+        let of = |input: &[&str], output: &[&str]| {
+            Signature::new(vec![spec("in", input)], vec![spec("out", output)])
+        };
+        let forgot = of(&["", "3"], &["", "9"]);
+        assert_eq!(forgot.batch_mode, BatchMode::Whole);
+        let known = of(&["n", "3"], &["n", "9"]);
+        assert_eq!(forgot.clone().or_known(Some(&known)).batch_mode, BatchMode::Rows);
+        for other in [of(&["n", "4"], &["n", "9"]), of(&["n", "3"], &["n", "9", "1"])] {
+            assert_eq!(forgot.clone().or_known(Some(&other)), forgot);
+        }
+        // A length that only the engine knows is not forgotten.
+        let fixed = of(&["1", "3"], &["1", "9"]);
+        assert_eq!(fixed.clone().or_known(Some(&known)), fixed);
     }
 }

@@ -15,12 +15,15 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{DimLike, SymbolScope, ToDim, ensure};
 
 use super::{
-    Batch, BatchInput, BatchMode, Dim, Engine, EngineError, Model, ModelFile, Pace, Signature,
-    TensorSpec,
+    About, Batch, BatchInput, BatchMode, Dim, Engine, EngineError, Found, LoadOptions, Model,
+    ModelFile, Pace, Precision, Signature, TensorSpec,
 };
 use crate::tensor::{DType, Tensor as OurTensor};
 
 const NAME: &str = "tract";
+
+/// As Cargo.toml pins it.
+const VERSION: &str = "0.23.9";
 
 pub(super) struct Tract;
 
@@ -29,8 +32,22 @@ impl Engine for Tract {
         NAME
     }
 
-    fn load(&self, file: &ModelFile<'_>, threads: usize) -> Result<Arc<dyn Model>, EngineError> {
-        let loaded = TractModel::load(file, threads)
+    fn about(&self) -> About {
+        About {
+            found: Found::Embedded,
+            version: Some(VERSION.to_owned()),
+            precisions: vec![Precision::F32],
+            devices: vec!["CPU".to_owned()],
+        }
+    }
+
+    fn load(
+        &self,
+        file: &ModelFile<'_>,
+        options: &LoadOptions<'_>,
+    ) -> Result<Arc<dyn Model>, EngineError> {
+        options.refuse_others(NAME, &[Precision::F32])?;
+        let loaded = TractModel::load(file, options.threads)
             .map_err(|e| EngineError::Load { engine: NAME, reason: one_line(&e) })?;
         Ok(Arc::new(loaded))
     }
@@ -277,7 +294,8 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let path = root.join("models/efficientnet_lite0/1/model.onnx");
         let bytes = std::fs::read(&path).unwrap().into();
-        let model = Tract.load(&ModelFile { path: &path, bytes }, 1).unwrap();
+        let file = ModelFile { path: &path, bytes };
+        let model = Tract.load(&file, &LoadOptions::default()).unwrap();
         let shape = model.signature().inputs[0].shape.iter().skip(1);
         let dims = shape.map(|d| if let Dim::Fixed(n) = d { *n } else { panic!("{d:?}") });
         let dims: Vec<usize> = std::iter::once(2).chain(dims).collect();

@@ -1,5 +1,5 @@
-//! One version from its files to warm: read once, hash, parse, check what was declared, run every
-//! batch size class.
+//! One version from its files to warm: read once, hash, choose an engine, parse, check what was declared,
+//! run every batch size class.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::scan::{Fingerprint, MODEL_FILE};
+use super::choice::{self, Ask, Memory};
+use super::scan::Fingerprint;
 use super::spec::ModelSpecFile;
-use crate::engine::{self, Batch, BatchMode, Dim, Engine, Model, ModelFile, Signature};
+use crate::engine::{
+    self, Batch, BatchMode, Dim, Engines, Format, Model, ModelFile, Precision, Signature,
+};
 use crate::tensor::Tensor;
 use crate::vision::{Answerer, ImagePipeline, InputSpec};
 
@@ -20,6 +23,12 @@ pub struct LoadedVersion {
     pub spec: ModelSpecFile,
     /// The engine.
     pub engine: &'static str,
+    /// What it computes in.
+    pub precision: Precision,
+    /// The format of its file.
+    pub format: Format,
+    /// Why this engine and precision.
+    pub why: String,
     /// What runs.
     pub model: Arc<dyn Model>,
     /// Index of the image input and what fills it.
@@ -50,6 +59,9 @@ pub enum LoadError {
     /// The engine refused.
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
+    /// No engine takes it.
+    #[error("no engine can serve it: {}", .0.join("; "))]
+    NoEngine(Vec<String>),
     /// The declared input or output does not fit the model.
     #[error(transparent)]
     Vision(#[from] crate::vision::VisionError),
@@ -63,19 +75,62 @@ pub enum LoadError {
     },
 }
 
-/// Loads a version. `fingerprint`, where given, is what its files must still be afterwards.
-pub fn load(
+/// What loads versions: the engines there are, and how much of the machine one may use.
+#[derive(Clone, Debug)]
+pub struct Loader {
+    /// The engines.
+    pub engines: Engines,
+    /// Threads an engine may use within one run.
+    pub threads: usize,
+    /// Runs of a version at once.
+    pub instances: usize,
+    /// Where choices of an engine are remembered.
+    pub memory: Option<Memory>,
+}
+
+impl Loader {
+    /// One that has what needs no library, one thread, and no memory.
+    pub fn embedded() -> Loader {
+        Loader { engines: Engines::embedded(), threads: 1, instances: 1, memory: None }
+    }
+
+    /// Loads a version. `fingerprint`, where given, is what its files must still be afterwards.
+    pub fn load(
+        &self,
+        model_dir: &Path,
+        version_dir: &Path,
+        fingerprint: Option<&Fingerprint>,
+    ) -> Result<LoadedVersion, LoadError> {
+        let spec = ModelSpecFile::read(model_dir, Some(version_dir)).map_err(LoadError::Spec)?;
+        self.load_as(spec, model_dir, version_dir, fingerprint)
+    }
+
+    /// As [`Loader::load`], with what is declared of it given by the caller.
+    pub fn load_as(
+        &self,
+        spec: ModelSpecFile,
+        model_dir: &Path,
+        version_dir: &Path,
+        fingerprint: Option<&Fingerprint>,
+    ) -> Result<LoadedVersion, LoadError> {
+        load(self, spec, model_dir, version_dir, fingerprint)
+    }
+}
+
+fn load(
+    loader: &Loader,
+    spec: ModelSpecFile,
     model_dir: &Path,
     version_dir: &Path,
     fingerprint: Option<&Fingerprint>,
-    threads: usize,
 ) -> Result<LoadedVersion, LoadError> {
-    let spec = ModelSpecFile::read(model_dir, Some(version_dir)).map_err(LoadError::Spec)?;
-    let path = version_dir.join(MODEL_FILE);
+    // One that is gone is told as one that can't be read.
+    let path = Format::find(version_dir).unwrap_or_else(|| version_dir.join("model.onnx"));
     let bytes = read(&path)?;
     let digest = hex(&Sha256::digest(&bytes));
-    let engine = engine::by_name(spec.engine.as_deref().unwrap_or("auto"))?;
-    let model = load_model(engine.as_ref(), &path, bytes, threads)?;
+    let file = ModelFile { path: &path, bytes };
+    let chosen = choice::choose(&Ask { loader, file: &file, digest: &digest, spec: &spec })?;
+    let model = chosen.model;
     let signature = model.signature();
     let image = image_input(&spec, signature)?;
     let answerer = answerer(&spec, signature, image.as_ref(), model_dir, version_dir)?;
@@ -86,16 +141,9 @@ pub fn load(
             return Err(LoadError::Changed);
         }
     }
-    Ok(LoadedVersion { engine: engine.name(), model, image, answerer, digest, spec })
-}
-
-fn load_model(
-    engine: &dyn Engine,
-    path: &Path,
-    bytes: Bytes,
-    threads: usize,
-) -> Result<Arc<dyn Model>, engine::EngineError> {
-    engine::load(engine, &ModelFile { path, bytes }, threads)
+    let (engine, precision, why) = (chosen.engine, chosen.precision, chosen.why);
+    let format = Format::of(&path);
+    Ok(LoadedVersion { engine, precision, format, why, model, image, answerer, digest, spec })
 }
 
 fn read(path: &Path) -> Result<Bytes, LoadError> {
@@ -107,7 +155,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-fn image_input(
+pub(super) fn image_input(
     spec: &ModelSpecFile,
     signature: &Signature,
 ) -> Result<Option<(usize, Arc<ImagePipeline>)>, LoadError> {
@@ -202,7 +250,7 @@ pub fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
 
 /// The model and version directory that `path` means: a version's own, or a model's newest.
 pub fn find_version(path: &Path) -> Result<(PathBuf, PathBuf), String> {
-    if path.join(MODEL_FILE).is_file() {
+    if Format::find(path).is_some_and(|file| file.is_file()) {
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         let parent = parent.map_or_else(|| path.join(".."), Path::to_owned);
         return Ok((parent, path.to_owned()));
@@ -212,7 +260,7 @@ pub fn find_version(path: &Path) -> Result<(PathBuf, PathBuf), String> {
     })?;
     let newest = versions.last().ok_or_else(|| {
         format!(
-            "{} has no version directory with a model.onnx, such as 1/model.onnx",
+            "{} has no version directory with a model.onnx or model.tflite, such as 1/model.onnx",
             path.display()
         )
     })?;

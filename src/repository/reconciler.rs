@@ -10,6 +10,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::watch;
 
 use super::commands::{Commands, Wake};
+use super::load::Loader;
 use super::rounds::Loop;
 use crate::batcher::{Limits, Scheduler};
 use crate::control::Publisher;
@@ -24,8 +25,8 @@ pub struct ReconcilerSettings {
     pub poll: Duration,
     /// How long files must rest before they count as whole.
     pub settle: Duration,
-    /// Threads an engine may use within one run.
-    pub intra_op: usize,
+    /// What loads versions.
+    pub loader: Loader,
     /// Bytes of a model's files that are kept loaded only to be gone back to.
     pub warm_bytes: u64,
     /// Limits where `model.toml` is silent.

@@ -12,12 +12,13 @@ use super::ReconcilerSettings;
 use super::commands::Wake;
 use super::orders::Orders;
 use super::plan::{self, Action};
-use super::scan::{self, Fingerprint, MODEL_FILE};
+use super::scan::{self, Fingerprint};
 use super::spec::ModelSpecFile;
 use super::versions::ModelLoop;
 use super::waiting::Waiting;
 use crate::batcher::Scheduler;
 use crate::control::Publisher;
+use crate::engine::Format;
 use crate::error::InferError;
 use crate::router::ServedVersion;
 use crate::telemetry::metrics::Metrics;
@@ -233,8 +234,8 @@ impl Loop {
             if versions.contains(version) {
                 continue;
             }
-            let file = dir.join(version.to_string()).join(MODEL_FILE);
-            let size = std::fs::metadata(file).map_or(0, |m| m.len());
+            let file = Format::find(&dir.join(version.to_string()));
+            let size = file.and_then(|f| std::fs::metadata(f).ok()).map_or(0, |m| m.len());
             let Some(rest) = left.checked_sub(size) else { return };
             left = rest;
             versions.insert(*version);

@@ -6,8 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The model file of a version directory.
-pub const MODEL_FILE: &str = "model.onnx";
+use crate::engine::Format;
 
 /// Identifies the files a version is made of without reading them: path, size, times, inode.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +76,7 @@ pub fn versions(model_dir: &Path) -> io::Result<BTreeSet<u64>> {
         let entry = entry?;
         let number = entry.file_name().to_str().and_then(version_number);
         if let Some(number) = number
-            && entry.path().join(MODEL_FILE).exists()
+            && Format::find(&entry.path()).is_some()
         {
             versions.insert(number);
         }
@@ -94,6 +93,8 @@ fn version_number(name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MODEL_FILE: &str = "model.onnx";
 
     #[test]
     fn finds_versions_and_leaves_the_rest_alone() {

@@ -18,6 +18,8 @@ use crate::vision::{InputSpec, OutputSpec};
 pub struct ModelSpecFile {
     /// `auto`, or an engine's name.
     pub engine: Option<String>,
+    /// What it computes in.
+    pub precision: AskedPrecision,
     /// When answers should be there, `p99=50ms`: what can't be is refused.
     pub slo: Option<Slo>,
     /// The model's part of the compute threads' time while others want it too; 1 if not given.
@@ -42,6 +44,19 @@ pub struct ModelSpecFile {
     pub input: Option<InputSpec>,
     /// What turns the model's outputs into answers.
     pub output: Option<OutputSpec>,
+}
+
+/// `precision`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AskedPrecision {
+    /// As the model says.
+    #[default]
+    F32,
+    /// Brain floats, whatever they do to the answers.
+    Bf16,
+    /// Brain floats where they are faster and the answers stay within the tolerance.
+    Auto,
 }
 
 /// `[batching]`.
@@ -277,6 +292,14 @@ mod tests {
         assert!(error.contains("m/model.toml:1") && error.contains("write p99=50ms"), "{error}");
         assert!(parse("weight = 0").unwrap_err().contains("weight lies between"));
         assert!(parse("[batching]\nrule = \"some\"").unwrap_err().contains("`tuned` or `all`"));
+    }
+
+    #[test]
+    fn a_precision_is_32_bits_unless_it_is_asked_for() {
+        assert_eq!(parse("").unwrap().precision, AskedPrecision::F32);
+        assert_eq!(parse("precision = \"auto\"").unwrap().precision, AskedPrecision::Auto);
+        let error = parse("precision = \"fp16\"").unwrap_err();
+        assert!(error.contains("f32") && error.contains("bf16"), "{error}");
     }
 
     #[test]

@@ -94,13 +94,13 @@ impl Loop {
         tracing::info!(model = name, version, "loading");
         // A version that is being replaced goes on serving what it was.
         self.set_state(name, version, VersionState::Loading, None);
+        let loader = &self.settings.loader;
         let loaded =
-            load::load(&dir, &dir.join(version.to_string()), Some(&files), self.settings.intra_op)
-                .and_then(|loaded| {
-                    let limits = loaded.spec.limits(self.settings.limits);
-                    let runs = load::warm_up(&loaded, limits.max_batch)?;
-                    Ok((loaded, limits, runs))
-                });
+            loader.load(&dir, &dir.join(version.to_string()), Some(&files)).and_then(|loaded| {
+                let limits = loaded.spec.limits(self.settings.limits);
+                let runs = load::warm_up(&loaded, limits.max_batch)?;
+                Ok((loaded, limits, runs))
+            });
         match loaded {
             Ok((loaded, limits, runs)) => {
                 let served = self.serve(name, version, loaded, limits);
@@ -111,6 +111,8 @@ impl Loop {
                     model = name,
                     version,
                     engine = served.info.engine,
+                    precision = served.info.precision.name(),
+                    why = served.info.why,
                     digest,
                     seconds,
                     "available"
@@ -154,6 +156,9 @@ impl Loop {
                 model,
                 version,
                 engine: loaded.engine,
+                precision: loaded.precision,
+                format: loaded.format,
+                why: loaded.why,
                 digest: loaded.digest,
                 labels,
                 loaded_at: SystemTime::now(),

@@ -148,7 +148,7 @@ impl ModelRoutes {
         });
         let reasons: Vec<_> = self.problem.clone().into_iter().chain(states).collect();
         let reason = if reasons.is_empty() {
-            "no version directory holds a model.onnx".to_owned()
+            "no version directory holds a model.onnx or model.tflite".to_owned()
         } else {
             reasons.join("; ")
         };

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use crate::batcher::Queue;
 use crate::cache::Cache;
-use crate::engine::{Signature, TensorSpec};
+use crate::engine::{Format, Precision, Signature, TensorSpec};
 use crate::error::InferError;
 use crate::observe::drift::Monitor;
 use crate::tensor::Tensor;
@@ -41,6 +41,12 @@ pub struct VersionInfo {
     pub version: u64,
     /// The engine that runs it.
     pub engine: &'static str,
+    /// What the engine computes in.
+    pub precision: Precision,
+    /// The format of its file.
+    pub format: Format,
+    /// Why this engine and precision: what was compared, or what was asked for.
+    pub why: String,
     /// SHA-256 of the model file, in hex.
     pub digest: String,
     /// The file that names the classes of an output, and that output.

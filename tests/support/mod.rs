@@ -1,5 +1,6 @@
 //! A server of the built binary on ports of its own, killed with its test.
 
+pub mod allocations;
 pub mod kubernetes;
 pub mod onnx;
 pub mod rig;
@@ -14,14 +15,21 @@ use serde_json::Value;
 pub const BINARY: &str = env!("CARGO_BIN_EXE_ocelli");
 pub const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
 
+/// The same on every machine, whatever engines are installed there.
+pub const EMBEDDED: [(&str, &str); 3] = [
+    ("OCELLI_ONNXRUNTIME_LIBRARY", "off"),
+    ("OCELLI_OPENVINO_LIBRARY", "off"),
+    ("OCELLI_ENGINE_CACHE", "off"),
+];
+
 pub const PREDICT: &str = "/v1/models/efficientnet_lite0:predict";
 
 /// What the command line says of a photo: the reference that the server is held against.
 pub fn reference(name: &str) -> Value {
     let model = format!("{MODELS}/efficientnet_lite0");
     let image = format!("{MODELS}/photos/{name}");
-    let out =
-        Command::new(BINARY).args(["predict", &model, &image, "--json", "--tensors"]).output();
+    let args = ["predict", &model, &image, "--json", "--tensors"];
+    let out = Command::new(BINARY).envs(EMBEDDED).args(args).output();
     serde_json::from_slice::<Value>(&out.unwrap().stdout).unwrap()[0].take()
 }
 
@@ -68,6 +76,7 @@ impl Server {
             .args(flags)
             // Weaker than flags, so that a test may say otherwise.
             .envs([("OCELLI_SETTLE_MS", "300"), ("OCELLI_POLL_MS", "100")])
+            .envs(EMBEDDED)
             .envs(["REST", "GRPC", "ADMIN"].map(|door| (format!("OCELLI_{door}_ADDR"), any)))
             .stderr(Stdio::piped())
             .spawn()

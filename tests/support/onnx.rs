@@ -70,6 +70,17 @@ pub fn relu_of_one(n: i64) -> Vec<u8> {
     })
 }
 
+/// `y` is the determinant of each `x`: `[batch, n, n]` to `[batch]`. The embedded engine has no such operator.
+pub fn determinants(n: i64) -> Vec<u8> {
+    model(GraphProto {
+        name: "determinants".to_owned(),
+        node: vec![node("Det", &["x"], &["y"])],
+        input: vec![value("x", &[BATCH, D::N(n), D::N(n)])],
+        output: vec![value("y", &[BATCH])],
+        ..GraphProto::default()
+    })
+}
+
 /// `sum = a + b` and `difference = a - b`, all `[batch, n]`.
 pub fn sum_and_difference(n: i64) -> Vec<u8> {
     let all = |names: [&str; 2]| names.map(|name| value(name, &[BATCH, D::N(n)])).to_vec();

@@ -11,6 +11,7 @@ use ocelli::control::events::Events;
 use ocelli::control::store::MemoryStore;
 use ocelli::control::{By, Document, Edit, Operator, Publisher};
 use ocelli::error::InferError;
+use ocelli::repository::load::Loader;
 use ocelli::repository::{Commands, Reconciler, ReconcilerSettings};
 use ocelli::router::{Asked, Attribute, ModelSpec, Router, Selector, ServedVersion};
 use ocelli::telemetry::metrics::Metrics;
@@ -49,8 +50,9 @@ impl Rig {
         };
         let poll = Duration::from_millis(100);
         let root = dir.path().to_owned();
+        let loader = Loader::embedded();
         let settings =
-            ReconcilerSettings { root, poll, settle, intra_op: 1, warm_bytes: u64::MAX, limits };
+            ReconcilerSettings { root, poll, settle, loader, warm_bytes: u64::MAX, limits };
         let store = Arc::new(MemoryStore::new());
         let events = Arc::new(Events::new(None, metrics.clone()).unwrap());
         let operator = Operator::new(publisher.clone(), store, events);

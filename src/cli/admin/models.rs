@@ -92,6 +92,8 @@ struct Version {
     #[serde(default)]
     engine: Option<String>,
     #[serde(default)]
+    precision: Option<String>,
+    #[serde(default)]
     digest: Option<String>,
     #[serde(default)]
     loaded_at_unix: Option<i64>,
@@ -125,6 +127,17 @@ fn text(answers: &Answers<Loaded>, many: bool) -> Result<String, Failure> {
     Ok(rows + &unasked)
 }
 
+impl Version {
+    /// The engine, and what it computes in if that isn't as usual.
+    fn engine(&self) -> Option<String> {
+        let engine = self.engine.as_deref()?;
+        Some(match self.precision.as_deref() {
+            None | Some("f32") => engine.to_owned(),
+            Some(coarser) => format!("{engine} {coarser}"),
+        })
+    }
+}
+
 impl Model {
     fn rows(&self, traffic: Option<&Traffic>) -> Vec<Vec<Cell>> {
         let version = |v: &Version| {
@@ -146,7 +159,7 @@ impl Model {
                 self.named(v.version).into(),
                 Cell::styled(&v.state, style),
                 or_dash(share, |weight| percent(f64::from(weight) / 100.0)).into(),
-                or_dash(v.engine.as_deref(), clean).into(),
+                or_dash(v.engine(), |engine| clean(&engine)).into(),
                 or_dash(digest, |digest| digest).into(),
                 or_dash(v.loaded_at_unix, date_of).into(),
                 Cell::styled(v.error.as_deref().unwrap_or_default(), bad()),

@@ -4,8 +4,9 @@ use super::*;
 fn loaded() -> Loaded {
     let models = json!([
         {"name": "digits", "problem": null, "labels": {"stable": 1}, "versions": [
-            {"version": 1, "state": "AVAILABLE", "engine": "tract",
+            {"version": 1, "state": "AVAILABLE", "engine": "tract", "precision": "f32",
              "digest": "sha256:0123456789abcdef", "loaded_at_unix": 1_795_570_267},
+            {"version": 3, "state": "AVAILABLE", "engine": "openvino", "precision": "bf16"},
             {"version": 2, "state": "END", "error": "no input"}
         ]},
         {"name": "ocr", "problem": "nothing could be loaded", "labels": {}, "versions": []}
@@ -20,10 +21,11 @@ fn a_row_is_a_version() {
     let answers = vec![(address, Ok(loaded()))];
     assert_eq!(
         plain(&text(&answers, false).unwrap()),
-        "model   version     state      traffic  engine  digest        loaded                error\n\
-         digits  1 (stable)  AVAILABLE     100%  tract   0123456789ab  2026-11-25 01:31:07Z\n\
-         digits  2           END             0%  -       -             -                     no input\n\
-         ocr     -           -                -  -       -             -                     nothing \
+        "model   version     state      traffic  engine         digest        loaded                error\n\
+         digits  1 (stable)  AVAILABLE     100%  tract          0123456789ab  2026-11-25 01:31:07Z\n\
+         digits  3           AVAILABLE       0%  openvino bf16  -             -\n\
+         digits  2           END             0%  -              -             -                     no input\n\
+         ocr     -           -                -  -              -             -                     nothing \
          could be loaded\n"
     );
 }

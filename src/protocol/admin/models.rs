@@ -49,6 +49,12 @@ struct VersionState {
     /// What runs it.
     #[serde(skip_serializing_if = "Option::is_none")]
     engine: Option<&'static str>,
+    /// What that computes in: `f32` or `bf16`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<&'static str>,
+    /// Why this engine and precision: what was compared, or what was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine_choice: Option<String>,
     /// Of its file: `sha256:…`.
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
@@ -107,6 +113,8 @@ fn describe(name: &str, routes: &ModelRoutes) -> ModelState {
             state: status.state.name(),
             error: status.error.clone(),
             engine: loaded.map(|v| v.info.engine),
+            precision: loaded.map(|v| v.info.precision.name()),
+            engine_choice: loaded.map(|v| v.info.why.clone()),
             digest: loaded.map(|v| format!("sha256:{}", v.info.digest)),
             loaded_at_unix: loaded.map(|v| loaded_at_unix(v)),
             inputs: loaded.map(|v| specs(&v.signature().inputs)),

@@ -25,6 +25,8 @@ pub fn cache_value(recalled: bool) -> HeaderValue {
 }
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-version");
+const ENGINE_HEADER: HeaderName = HeaderName::from_static("x-ocelli-engine");
+const PRECISION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-precision");
 
 /// Answers `request`, a `call` such as `predict`, by `infer` on the version that `spec` is routed
 /// to. (The future is boxed since a closure can't promise that its own may move between threads.)
@@ -75,8 +77,11 @@ pub async fn read_body(
 
 fn finish(routed: Routed, answer: Result<Response, InferError>) -> Response {
     let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
-    let version = HeaderValue::from(routed.version.info.version);
-    response.headers_mut().insert(VERSION_HEADER, version);
+    let info = &routed.version.info;
+    let headers = response.headers_mut();
+    headers.insert(VERSION_HEADER, HeaderValue::from(info.version));
+    headers.insert(ENGINE_HEADER, HeaderValue::from_static(info.engine));
+    headers.insert(PRECISION_HEADER, HeaderValue::from_static(info.precision.name()));
     if let Ok(id) = HeaderValue::try_from(routed.ticket.id()) {
         response.headers_mut().insert(PREDICTION_ID, id);
     }

@@ -4,7 +4,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::engine::{BatchMode, Dim, TensorSpec};
+use crate::engine::{BatchMode, Dim, Precision, TensorSpec};
 use crate::error::InferError;
 use crate::router::{ModelSpec, Nobody, Router, Selector, ServedVersion, VersionState};
 use crate::tensor::DType;
@@ -59,7 +59,7 @@ pub struct ModelMetadata {
     pub name: String,
     /// The versions that can be asked.
     pub versions: Vec<String>,
-    /// The engine and the format: `ENGINE_onnx`.
+    /// The engine and the format, and what it computes in if that isn't f32: `ENGINE_onnx`, `ENGINE_onnx_bf16`.
     pub platform: String,
     /// What goes in.
     pub inputs: Vec<TensorMetadata>,
@@ -294,7 +294,7 @@ pub fn config(router: &Router, spec: &ModelSpec) -> Result<ModelConfig, InferErr
             kind: "KIND_CPU",
             count: limits.instances,
         }],
-        default_model_filename: "model.onnx",
+        default_model_filename: version.info.format.file_name(),
         dynamic_batching: (by_rows && limits.max_batch > 1).then_some(DynamicBatching {
             max_queue_delay_microseconds: limits.max_queue_delay.as_micros() as u64,
             priority_levels: 3,
@@ -362,7 +362,11 @@ pub fn index(router: &Router, only_ready: bool) -> Vec<ModelIndex> {
 }
 
 fn platform(version: &ServedVersion) -> String {
-    format!("{}_onnx", version.info.engine)
+    let (engine, format) = (version.info.engine, version.info.format.name());
+    match version.info.precision {
+        Precision::F32 => format!("{engine}_{format}"),
+        coarser => format!("{engine}_{format}_{coarser}"),
+    }
 }
 
 fn tensor(spec: &TensorSpec) -> TensorMetadata {

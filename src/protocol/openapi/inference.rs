@@ -16,8 +16,10 @@ pub const FAILS: [Code; 6] = [
 ];
 
 /// What an answer has for headers.
-pub const HEADERS: [(&str, &str); 2] = [
+pub const HEADERS: [(&str, &str); 4] = [
     ("x-ocelli-model-version", "The version that answered."),
+    ("x-ocelli-engine", "The engine that computed it."),
+    ("x-ocelli-precision", "What it computed in: f32 or bf16."),
     ("x-ocelli-cache", "`hit` or `miss`, for a model that keeps its answers."),
 ];
 

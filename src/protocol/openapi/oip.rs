@@ -101,7 +101,7 @@ fn of_model(by: &str) -> Vec<Operation> {
             .takes_bytes(&["application/octet-stream"])
             .gives_either::<InferAnswer>(
                 "application/octet-stream",
-                &[HEADERS[0], HEADERS[1], (LENGTH, "Bytes of the JSON, if others follow.")],
+                &[HEADERS[0], HEADERS[1], HEADERS[2], HEADERS[3], (LENGTH, "Bytes of the JSON, if others follow.")],
                 "The outputs.",
             )
             .fails(&FAILS)

@@ -14,9 +14,9 @@ fuzz_target!(
     |data: &[u8]| {
         let run = AssertUnwindSafe(|| {
             let _ = ocelli::onnx::Summary::read(Bytes::copy_from_slice(data));
-            let engine = engine::by_name("auto").expect("an engine");
+            let engine = engine::Engines::embedded().reference().clone();
             let file = ModelFile { path: Path::new("model.onnx"), bytes: Bytes::copy_from_slice(data) };
-            let _ = engine::load(engine.as_ref(), &file, 1);
+            let _ = engine::load(engine.as_ref(), &file, &engine::LoadOptions::default());
         });
         if catch_unwind(run).is_err() {
             std::process::abort();
