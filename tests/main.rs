@@ -3,6 +3,7 @@
 // Clippy sees tests in functions marked as such, and not in what they call.
 #![allow(clippy::unwrap_used)]
 
+mod batching;
 mod cache;
 mod churn;
 mod commands;
