@@ -143,8 +143,10 @@ fn a_version_that_is_replaced_takes_its_answers_with_it() {
         assert!(started.elapsed() < std::time::Duration::from_secs(20), "it was never replaced");
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
-    // And a model without a cache tells of none.
+    // And a model that has no cache any more keeps nothing.
     std::fs::write(models.join("sum/model.toml"), "").unwrap();
-    server.wait_for("/metrics", |text| !text.contains("ocelli_cache_requests_total"));
+    server.wait_for("/metrics", |text| {
+        text.contains("ocelli_cache_bytes{model=\"sum\",version=\"1\"} 0")
+    });
     assert_eq!(ask(&server, SUM, &body, &[]).0, "");
 }

@@ -136,10 +136,10 @@ fn every_way_to_batch_is_the_same_by_every_engine() {
             b
         };
         let rows = t(&[3, 2], &[1., -2., 3., -4., 5., -6.]);
-        let sums = check(&onnx::column_sums(2), &[rows.clone()], BatchMode::Whole);
+        let sums = check(&onnx::column_sums(2), std::slice::from_ref(&rows), BatchMode::Whole);
         assert_eq!(sums[0].to_f32().unwrap(), [9., -12.]);
         // One row at a time, which makes three runs of a batch of three.
-        let relu = check(&onnx::relu_of_one(2), &[rows.clone()], BatchMode::Fixed(1));
+        let relu = check(&onnx::relu_of_one(2), std::slice::from_ref(&rows), BatchMode::Fixed(1));
         assert_eq!(relu[0].to_f32().unwrap(), [1., 0., 3., 0., 5., 0.]);
         let two = [rows.clone(), t(&[3, 2], &[1., 1., 1., 1., 1., 1.])];
         let both = check(&onnx::sum_and_difference(2), &two, BatchMode::Rows);
@@ -147,7 +147,7 @@ fn every_way_to_batch_is_the_same_by_every_engine() {
         // Four rows a run: the second is padded.
         let fixed = onnx::identity("four", &[N(4), N(1)]);
         let five = t(&[5, 1], &[1., 2., 3., 4., 5.]);
-        let same = check(&fixed, &[five.clone()], BatchMode::Fixed(4));
+        let same = check(&fixed, std::slice::from_ref(&five), BatchMode::Fixed(4));
         assert_eq!(same[0].to_f32().unwrap(), [1., 2., 3., 4., 5.]);
         // A dimension beside the batch that each request chooses.
         let wide = onnx::identity("wide", &[S("batch"), S("n")]);

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -52,6 +53,8 @@ pub struct Kept {
 pub struct Cache {
     answers: moka::future::Cache<Key, Kept>,
     tally: CacheTally,
+    /// What the gauge has of it: a version's successor has the same gauge.
+    told: AtomicI64,
 }
 
 impl CacheSpec {
@@ -126,7 +129,7 @@ impl Cache {
         if let Some(ttl) = spec.ttl_seconds {
             answers = answers.time_to_live(Duration::from_secs_f64(ttl));
         }
-        Cache { answers: answers.build(), tally }
+        Cache { answers: answers.build(), tally, told: AtomicI64::new(0) }
     }
 
     /// What is kept for `key`, or what `compute` gives, which is then kept. However many ask at a time, one
@@ -150,12 +153,22 @@ impl Cache {
         self.tally.misses.inc();
         // Makes room, too, which is otherwise put off.
         self.answers.run_pending_tasks().await;
-        self.tally.bytes.set(i64::try_from(self.answers.weighted_size()).unwrap_or(i64::MAX));
+        self.tell(i64::try_from(self.answers.weighted_size()).unwrap_or(i64::MAX));
+    }
+
+    fn tell(&self, bytes: i64) {
+        self.tally.bytes.add(bytes - self.told.swap(bytes, Ordering::Relaxed));
     }
 
     /// Takes note of a request that wanted none of it.
     pub fn skipped(&self) {
         self.tally.skipped.inc();
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.tell(0);
     }
 }
 
