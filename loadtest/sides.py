@@ -1,0 +1,255 @@
+"""What is compared: Ocelli, a peer, and the engine without a server. A side is measured again and again."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import rig
+import venvs
+from rig import ROOT
+
+PEER_FILES = ROOT / "loadtest/peers"
+RAW_HEADER = ["--header", "Inference-Header-Content-Length: 0"]
+FORM = ["--content-type", "multipart/form-data; boundary=of-a-form"]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model is asked: by which path, with which of the samples, and what the load generator must know."""
+
+    path: str
+    body: str
+    flags: tuple[str, ...] = ()
+
+
+# How Ocelli is asked where a peer is asked in the form of that name.
+OCELLI = {
+    "json": Way("/v1/models/{model}:predict", "{model}.v1.json"),
+    "v2": Way("/v2/models/{model}/infer", "{model}.v2.json"),
+    "grpc": Way(rig.INFER, "{model}.grpc", ("--grpc", "--connections=2")),
+    "bytes": Way("/v2/models/{model}/infer", "{model}.bytes", tuple(RAW_HEADER)),
+    "form": Way("/v2/models/{model}/infer", "{model}.bytes", tuple(RAW_HEADER)),
+    "photo": Way("/v1/models/{model}:predict", "photo.jpg"),
+}
+# And a peer. What V2 asks for is the same.
+PEER = {
+    "json": Way("/predict", "{model}.x.json"),
+    "v2": OCELLI["v2"],
+    "grpc": OCELLI["grpc"],
+    "bytes": Way("/predict", "{model}.bytes"),
+    "form": Way("/predict", "{model}.form", tuple(FORM)),
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A peer: the forms in which it is asked small and large tensors, and what tells that it is up."""
+
+    small: str
+    large: str
+    ready: str
+    paths: dict[str, str] | None = None
+    command: tuple[str, ...] = ("{python}", "{file}")
+
+
+PEERS = {
+    "mlserver": Kind("v2", "grpc", "/v2/models/{model}/ready"),
+    "pytriton": Kind("v2", "grpc", "/v2/models/{model}/ready"),
+    "litserve": Kind("json", "form", "/health"),
+    "mosec": Kind(
+        "json", "bytes", "/metrics", {"json": "/inference", "bytes": "/inference"},
+        ("{python}", "{file}", "--address", "127.0.0.1", "--port", "{port}", "--timeout", "60000", "--log-level", "warning"),
+    ),
+    "bentoml": Kind(
+        "json", "form", "/readyz", {"form": "/predict_file"},
+        ("{python}", "-m", "bentoml", "serve", "{module}:Onnx", "--working-dir", "{dir}", "--host", "127.0.0.1",
+         "--port", "{port}"),
+    ),
+    "rayserve": Kind("json", "bytes", "/-/healthz"),
+}
+
+
+def repository(root: Path, samples: Path, engine: str, models: dict[str, Path]) -> Path:
+    """Models for Ocelli, each told its engine."""
+    for name, source in models.items():
+        shutil.copytree(source, root / name)
+        settings = root / name / "model.toml"
+        told = settings.read_text() if settings.exists() else ""
+        # Before the file's tables.
+        settings.write_text((f'engine = "{engine}"\n' if engine else "") + told)
+    return root
+
+
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+class Loaded:
+    """A side that is asked over a socket."""
+
+    pins: list[str] = []
+
+    def __init__(self, group: rig.Group, url: str, way: Way, model: str, scratch: Path, args):
+        self.group, self.way, self.args = group, way, args
+        self.url = url + way.path.format(model=model)
+        self.body = scratch / way.body.format(model=model)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.group.stop()
+
+    def pause(self) -> None:
+        self.group.pause()
+
+    def resume(self) -> None:
+        self.group.resume()
+
+    def load(self, seconds: float) -> dict:
+        flags = [f"--concurrency={self.args.concurrency}", f"--duration={round(seconds * 1e3)}ms", "--warmup=0ms"]
+        return rig.load(self.url, self.body, *flags, *self.way.flags)["phases"][0]
+
+    def measure(self, seconds: float, warmup: float) -> dict:
+        if warmup:
+            self.load(warmup)
+        before = self.group.cpu()
+        phase = self.load(seconds)
+        used = rig.grown(before, self.group.cpu())
+        good = phase["ok"]["count"]
+        return {
+            "per_second": phase["good_per_second"],
+            "p50_ms": phase["ok"]["p50"],
+            "p99_ms": phase["ok"]["p99"],
+            "per_cpu_second": good / used if used else 0,
+            "cpu_seconds": used,
+            "memory_mb": self.group.memory(),
+            "statuses": phase["statuses"],
+            "errors": phase["errors"],
+        }
+
+
+class Served(Loaded):
+    """Ocelli, with the ONNX Runtime that it is compared with."""
+
+    def __init__(self, models: Path, model: str, scratch: Path, args, form: str, library: Path):
+        flags = [f"--compute-threads={args.threads}", f"--max-batch={args.batch}", *args.ocelli]
+        self.server = rig.Server(models, *flags, env=environment(library))
+        self.name, self.asked, self.model = "Ocelli", f"asked by {form}", model
+        way = OCELLI[form]
+        super().__init__(self.server, self.server.grpc if form == "grpc" else self.server.url, way, model, scratch, args)
+
+    def decode_seconds(self) -> float:
+        """What decoding a photo takes when nothing else is under way."""
+        flags = ["--concurrency=1", "--duration=3s"]
+        rig.load(self.url, self.body, *flags)
+        return self.server.mean("ocelli_preprocess_duration_seconds", self.model)
+
+
+class Peer(Loaded):
+    """One of peers/*_peer.py."""
+
+    def __init__(self, name: str, python: Path, file: Path, model: str, scratch: Path, args, form: str):
+        kind, port, grpc_port = PEERS[name], free_port(), free_port()
+        self.name, self.pins = name, venvs.pins(name)
+        told = {
+            "python": python, "file": PEER_FILES / f"{name}_peer.py", "dir": PEER_FILES, "module": f"{name}_peer",
+            "port": port,
+        }
+        env = {
+            "PEER_MODEL": str(file), "PEER_NAME": model, "PEER_PORT": str(port), "PEER_GRPC_PORT": str(grpc_port),
+            "PEER_THREADS": str(args.threads), "PEER_BATCH": str(args.batch),
+            "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(PEER_FILES),
+            # None of them is to call home.
+            "BENTOML_DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1",
+        }
+        self.log = tempfile.TemporaryFile("w+")
+        group = rig.Group([part.format(**told) for part in kind.command], env, stdout=self.log, stderr=self.log)
+        base = f"http://127.0.0.1:{port}"
+        way = PEER[form]
+        path = (kind.paths or {}).get(form, way.path)
+        url = f"http://127.0.0.1:{grpc_port}" if form == "grpc" else base
+        super().__init__(group, url, Way(path, way.body, way.flags), model, scratch, args)
+        self.wait(base + kind.ready.format(model=model))
+
+    def wait(self, ready: str, patience: float = 180) -> None:
+        """Until it answers, a request too."""
+        end = time.monotonic() + patience
+        while time.monotonic() < end and self.group.process.poll() is None:
+            time.sleep(0.5)
+            try:
+                with urllib.request.urlopen(ready, timeout=5):
+                    if self.load(0.5)["statuses"].keys() == {"200"}:
+                        return
+            except OSError:
+                continue
+        self.group.stop()
+        self.log.seek(0)
+        raise RuntimeError(f"{self.name} did not start to answer; the end of what it said:\n{self.log.read()[-3000:]}")
+
+
+def environment(library: Path) -> dict[str, str]:
+    """Where Ocelli finds that onnxruntime."""
+    return {"OCELLI_ONNXRUNTIME_LIBRARY": str(library)}
+
+
+class Alone:
+    """A side that is a program which runs for as long as it is measured."""
+
+    pins: list[str] = []
+
+    def pause(self) -> None:
+        pass
+
+    resume = pause
+
+
+class Bench(Alone):
+    """`ocelli bench`: as many runs at once as there are threads, and nobody who waits."""
+
+    name, kind = "ocelli bench", "bench"
+
+    def __init__(self, model: Path, args, library: Path):
+        self.command = [rig.OCELLI, "bench", model, f"--threads={args.threads}", "--json"]
+        self.env = {**os.environ, **environment(library)}
+
+    def measure(self, seconds: float, warmup: float) -> dict:
+        command = [*self.command, f"--seconds={seconds}"]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True, env=self.env).stdout)
+        # Its quantiles are of runs that did not wait: nothing to hold an answer's against.
+        return {"per_second": told["rows_per_second"], "bench": told}
+
+
+class Raw(Alone):
+    """onnxruntime in Python, with callers that wait for their turn."""
+
+    kind = "raw"
+
+    def __init__(self, file: Path, args, instances: int = 1, threads: int = 1, photo: Path | None = None):
+        self.file, self.args, self.photo = file, args, photo
+        self.instances, self.threads = instances, threads
+        self.name = f"onnxruntime, {instances} x {threads} threads"
+        self.pins = venvs.pins("raw")
+
+    def best(self) -> "Raw":
+        """The faster of one instance with all the threads, and as many instances as threads."""
+        n = self.args.threads
+        plans = [Raw(self.file, self.args, *plan, self.photo) for plan in {(1, n), (n, 1)}]
+        return max(plans, key=lambda plan: plan.measure(3, 1)["per_second"])
+
+    def measure(self, seconds: float, warmup: float) -> dict:
+        command = [venvs.python("raw"), PEER_FILES / "raw.py", self.file, f"--callers={self.args.concurrency}"]
+        command += [f"--instances={self.instances}", f"--threads={self.threads}"]
+        command += [f"--seconds={seconds}", f"--warmup={warmup}"]
+        if self.photo:
+            command += ["--photo", self.photo]
+        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
