@@ -15,6 +15,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 BOUNDARY = "of-a-form"
+# Of V2's JSON before a binary tensor; it is padded to that.
+HEADER = 256
 
 
 def save(root: Path, name: str, shape: list, nodes: list, constants: list, out: list) -> None:
@@ -57,6 +59,14 @@ def message(model: str, name: str, x: np.ndarray) -> bytes:
     return field(1, model.encode()) + field(5, tensor) + field(7, x.tobytes())
 
 
+def binary(input: str, x: np.ndarray) -> bytes:
+    """V2's request with its one tensor in binary, and the answer's too."""
+    tensor = {"name": input, "datatype": "FP32", "shape": list(x.shape)}
+    tensor["parameters"] = {"binary_data_size": x.nbytes}
+    asked = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+    return json.dumps(asked).encode().ljust(HEADER) + x.tobytes()
+
+
 def form(file: bytes) -> bytes:
     """A form with one file."""
     head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n'
@@ -87,6 +97,7 @@ def requests(out: Path, name: str, input: str, x: np.ndarray) -> None:
     (out / f"{name}.x.json").write_text(json.dumps({"x": x.tolist()}))
     (out / f"{name}.grpc").write_bytes(message(name, input, x))
     (out / f"{name}.bytes").write_bytes(x.tobytes())
+    (out / f"{name}.v2").write_bytes(binary(input, x))
     (out / f"{name}.form").write_bytes(form(x.tobytes()))
 
 

@@ -16,8 +16,9 @@ import venvs
 from rig import ROOT
 
 PEER_FILES = ROOT / "loadtest/peers"
-RAW_HEADER = ["--header", "Inference-Header-Content-Length: 0"]
-FORM = ["--content-type", "multipart/form-data; boundary=of-a-form"]
+# As samples.py writes them.
+BINARY = ("--header", "Inference-Header-Content-Length: 256")
+FORM = ("--content-type", "multipart/form-data; boundary=of-a-form")
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ OCELLI = {
     "json": Way("/v1/models/{model}:predict", "{model}.v1.json"),
     "v2": Way("/v2/models/{model}/infer", "{model}.v2.json"),
     "grpc": Way(rig.INFER, "{model}.grpc", ("--grpc", "--connections=2")),
-    "bytes": Way("/v2/models/{model}/infer", "{model}.bytes", tuple(RAW_HEADER)),
-    "form": Way("/v2/models/{model}/infer", "{model}.bytes", tuple(RAW_HEADER)),
+    "bytes": Way("/v2/models/{model}/infer", "{model}.v2", BINARY),
+    "form": Way("/v2/models/{model}/infer", "{model}.v2", BINARY),
     "photo": Way("/v1/models/{model}:predict", "photo.jpg"),
 }
 # And a peer. What V2 asks for is the same.
@@ -44,7 +45,7 @@ PEER = {
     "v2": OCELLI["v2"],
     "grpc": OCELLI["grpc"],
     "bytes": Way("/predict", "{model}.bytes"),
-    "form": Way("/predict", "{model}.form", tuple(FORM)),
+    "form": Way("/predict", "{model}.form", FORM),
 }
 
 
@@ -126,6 +127,8 @@ class Loaded:
         phase = self.load(seconds)
         used = rig.grown(before, self.group.cpu())
         good = phase["ok"]["count"]
+        if not good:
+            raise RuntimeError(f"{self.name} gave no answer: statuses {phase['statuses']}, errors {phase['errors']}")
         return {
             "per_second": phase["good_per_second"],
             "p50_ms": phase["ok"]["p50"],
