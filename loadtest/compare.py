@@ -9,7 +9,7 @@
 
 Both stand up at the same time; while one is measured the other is stopped (SIGSTOP). A round is ABBA, the next
 BAAB. Each peer gets a virtual environment of its own (peers/*.txt) below target/compare. Ocelli computes with the
-library of the peer's onnxruntime. Raw data go to loadtest/runs.
+library of the peer's onnxruntime (raw: --engine openvino or tract too). Raw data go to loadtest/runs.
 """
 
 import argparse
@@ -97,12 +97,12 @@ def tiny(scratch: Path, args) -> list[dict]:
 
 
 def raw(scratch: Path, args) -> list[dict]:
-    """By gRPC, against onnxruntime in Python with as many callers, and against `ocelli bench`."""
+    """By gRPC, against `ocelli bench`, and against the engine in Python with as many callers."""
     models = repository(scratch / "raw", scratch, args.engine, {"lite0": args.model})
     library = venvs.onnxruntime("raw")
     with Served(models, "lite0", scratch, args, "grpc", library) as ocelli:
         limits = [Bench(models / "lite0", args, library)]
-        if args.engine in ("auto", "onnxruntime"):
+        if args.engine in ("onnxruntime", "openvino"):
             limits.append(Raw(models / "lite0/1/model.onnx", args).best())
         return [compare(f"{limit.kind}-{args.engine}", ocelli, limit, args, "lite0") for limit in limits]
 

@@ -200,9 +200,10 @@ class Peer(Loaded):
         raise RuntimeError(f"{self.name} did not start to answer; the end of what it said:\n{self.log.read()[-3000:]}")
 
 
-def environment(library: Path) -> dict[str, str]:
-    """Where Ocelli finds that onnxruntime."""
-    return {"OCELLI_ONNXRUNTIME_LIBRARY": str(library)}
+def environment(onnxruntime: Path) -> dict[str, str]:
+    """Where Ocelli finds that onnxruntime, and the OpenVINO that the raw engine is of."""
+    openvino = venvs.site_packages("raw") / "openvino/libs"
+    return {"OCELLI_ONNXRUNTIME_LIBRARY": str(onnxruntime), "OCELLI_OPENVINO_LIBRARY": str(openvino)}
 
 
 class Alone:
@@ -233,14 +234,15 @@ class Bench(Alone):
 
 
 class Raw(Alone):
-    """onnxruntime in Python, with callers that wait for their turn."""
+    """The engine in Python, with callers that wait for their turn."""
 
     kind = "raw"
 
     def __init__(self, file: Path, args, instances: int = 1, threads: int = 1, photo: Path | None = None):
         self.file, self.args, self.photo = file, args, photo
         self.instances, self.threads = instances, threads
-        self.name = f"onnxruntime, {instances} x {threads} threads"
+        self.engine = args.engine if args.engine == "openvino" else "onnxruntime"
+        self.name = f"{self.engine} in Python, {instances} x {threads} threads"
         self.pins = venvs.pins("raw")
 
     def best(self) -> "Raw":
@@ -251,7 +253,7 @@ class Raw(Alone):
 
     def measure(self, seconds: float, warmup: float) -> dict:
         command = [venvs.python("raw"), PEER_FILES / "raw.py", self.file, f"--callers={self.args.concurrency}"]
-        command += [f"--instances={self.instances}", f"--threads={self.threads}"]
+        command += [f"--engine={self.engine}", f"--instances={self.instances}", f"--threads={self.threads}"]
         command += [f"--seconds={seconds}", f"--warmup={warmup}"]
         if self.photo:
             command += ["--photo", self.photo]

@@ -35,8 +35,12 @@ def pins(name: str) -> list[str]:
     return (PEERS / f"{name}.txt").read_text().split()
 
 
+def site_packages(name: str) -> Path:
+    """Where a peer's packages are."""
+    code = "import sysconfig; print(sysconfig.get_path('platlib'))"
+    return Path(subprocess.check_output([python(name), "-c", code], text=True).strip())
+
+
 def onnxruntime(name: str) -> Path:
     """The library within a peer's onnxruntime, so that Ocelli can compute with the very same."""
-    code = "import onnxruntime, pathlib; print(pathlib.Path(onnxruntime.__file__).parent / 'capi')"
-    directory = Path(subprocess.check_output([python(name), "-c", code], text=True).strip())
-    return next(directory.glob("libonnxruntime.so*"))
+    return next((site_packages(name) / "onnxruntime/capi").glob("libonnxruntime.so*"))
