@@ -22,7 +22,7 @@ from pathlib import Path
 import ratios
 import rig
 import venvs
-from sides import PEERS, Bench, Peer, Raw, Served, repository
+from sides import PEERS, Bench, Peer, Raw, Served, check, repository
 
 
 def turns(a, b, args) -> list[dict]:
@@ -75,6 +75,7 @@ def against_peers(model: str, small: bool, scratch: Path, args) -> list[dict]:
             way = PEERS[name].small if small else PEERS[name].large
             with Peer(name, python, file, model, scratch, args, way) as peer:
                 with Served(models, model, scratch, args, way, venvs.onnxruntime(name)) as ocelli:
+                    check(ocelli, peer)
                     done.append(compare(name, ocelli, peer, args, model))
         except Exception as e:
             print(f"{name}: {type(e).__name__}: {e}", file=sys.stderr, flush=True)

@@ -66,7 +66,8 @@ PEERS = {
     "litserve": Kind("json", "form", "/health"),
     "mosec": Kind(
         "json", "bytes", "/metrics", {"json": "/inference", "bytes": "/inference"},
-        ("{python}", "{file}", "--address", "127.0.0.1", "--port", "{port}", "--timeout", "60000", "--log-level", "warning"),
+        ("{python}", "{file}", "--address", "127.0.0.1", "--port", "{port}", "--timeout", "60000",
+         "--log-level", "warning"),
     ),
     "bentoml": Kind(
         "json", "form", "/readyz", {"form": "/predict_file"},
@@ -94,14 +95,30 @@ def free_port() -> int:
         return held.getsockname()[1]
 
 
+def numbers(answer) -> list[float]:
+    """All numbers of a JSON answer's tensor, in whichever form: V1's, V2's, a peer's, or a bare list."""
+    if isinstance(answer, dict):
+        if "outputs" in answer:
+            return numbers(answer["outputs"][0]["data"])
+        return numbers(answer["predictions"] if "predictions" in answer else answer["y"])
+    return [n for part in answer for n in numbers(part)] if isinstance(answer, list) else [float(answer)]
+
+
+def agree(a: list[float], b: list[float], within: float = 1e-3) -> bool:
+    """Whether two answers are the same, within a part of the largest number."""
+    largest = max(map(abs, a), default=0)
+    return len(a) == len(b) and all(abs(x - y) <= within * largest for x, y in zip(a, b))
+
+
 class Loaded:
     """A side that is asked over a socket."""
 
     pins: list[str] = []
 
-    def __init__(self, group: rig.Group, url: str, way: Way, model: str, scratch: Path, args):
-        self.group, self.way, self.args = group, way, args
-        self.url = url + way.path.format(model=model)
+    def __init__(self, group: rig.Group, rest: str, grpc: str, way: Way, model: str, scratch: Path, args):
+        self.group, self.way, self.args, self.rest = group, way, args, rest
+        self.model, self.scratch = model, scratch
+        self.url = (grpc if "--grpc" in way.flags else rest) + way.path.format(model=model)
         self.body = scratch / way.body.format(model=model)
 
     def __enter__(self):
@@ -115,6 +132,17 @@ class Loaded:
 
     def resume(self) -> None:
         self.group.resume()
+
+    def answer(self, way: Way) -> list[float]:
+        """What it computes of the sample."""
+        headers = {"Content-Type": "application/json"} if way.body.endswith(".json") else {}
+        if "--content-type" in way.flags:
+            headers["Content-Type"] = way.flags[way.flags.index("--content-type") + 1]
+        headers.setdefault("Content-Type", "application/octet-stream")
+        body = (self.scratch / way.body.format(model=self.model)).read_bytes()
+        request = urllib.request.Request(self.rest + way.path.format(model=self.model), body, headers)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return numbers(json.loads(answer.read()))
 
     def load(self, seconds: float) -> dict:
         flags = [f"--concurrency={self.args.concurrency}", f"--duration={round(seconds * 1e3)}ms", "--warmup=0ms"]
@@ -147,9 +175,8 @@ class Served(Loaded):
     def __init__(self, models: Path, model: str, scratch: Path, args, form: str, library: Path):
         flags = [f"--compute-threads={args.threads}", f"--max-batch={args.batch}", *args.ocelli]
         self.server = rig.Server(models, *flags, env=environment(library))
-        self.name, self.asked, self.model = "Ocelli", f"asked by {form}", model
-        way = OCELLI[form]
-        super().__init__(self.server, self.server.grpc if form == "grpc" else self.server.url, way, model, scratch, args)
+        self.name, self.asked = "Ocelli", f"asked by {form}"
+        super().__init__(self.server, self.server.url, self.server.grpc, OCELLI[form], model, scratch, args)
 
     def decode_seconds(self) -> float:
         """What decoding a photo takes when nothing else is under way."""
@@ -177,12 +204,11 @@ class Peer(Loaded):
         }
         self.log = tempfile.TemporaryFile("w+")
         group = rig.Group([part.format(**told) for part in kind.command], env, stdout=self.log, stderr=self.log)
-        base = f"http://127.0.0.1:{port}"
+        rest, grpc = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{grpc_port}"
         way = PEER[form]
-        path = (kind.paths or {}).get(form, way.path)
-        url = f"http://127.0.0.1:{grpc_port}" if form == "grpc" else base
-        super().__init__(group, url, Way(path, way.body, way.flags), model, scratch, args)
-        self.wait(base + kind.ready.format(model=model))
+        way = Way((kind.paths or {}).get(form, way.path), way.body, way.flags)
+        super().__init__(group, rest, grpc, way, model, scratch, args)
+        self.wait(rest + kind.ready.format(model=model))
 
     def wait(self, ready: str, patience: float = 180) -> None:
         """Until it answers, a request too."""
@@ -197,13 +223,22 @@ class Peer(Loaded):
                 continue
         self.group.stop()
         self.log.seek(0)
-        raise RuntimeError(f"{self.name} did not start to answer; the end of what it said:\n{self.log.read()[-3000:]}")
+        said = self.log.read()[-3000:]
+        raise RuntimeError(f"{self.name} did not start to answer; the end of what it said:\n{said}")
 
 
 def environment(onnxruntime: Path) -> dict[str, str]:
     """Where Ocelli finds that onnxruntime, and the OpenVINO that the raw engine is of."""
     openvino = venvs.site_packages("raw") / "openvino/libs"
     return {"OCELLI_ONNXRUNTIME_LIBRARY": str(onnxruntime), "OCELLI_OPENVINO_LIBRARY": str(openvino)}
+
+
+def check(ocelli: Served, peer: Peer) -> None:
+    """Refuses two sides that don't compute the same. What is asked by gRPC is asked by V2's JSON here."""
+    theirs = peer.answer(OCELLI["v2"] if "--grpc" in peer.way.flags else peer.way)
+    ours = ocelli.answer(OCELLI["v2"])
+    if not agree(ours, theirs):
+        raise RuntimeError(f"{peer.name} answers {theirs[:4]} ... and Ocelli {ours[:4]} ...: not the same model")
 
 
 class Alone:

@@ -68,8 +68,8 @@ def soak(args, scratch: Path) -> dict:
     with rig.Server(models, *flags, env=environment(library)) as server:
         peak = server.load("lite0", body, "--concurrency=8", "--duration=10s", "--warmup=3s", *how)
         rate = args.share * peak["good_per_second"]
-        print(f"{peak['good_per_second']:.1f}/s at its peak: {rate:.1f}/s for {args.minutes:g} minutes, a reload every "
-              f"{args.reload:g} s", file=sys.stderr, flush=True)
+        print(f"{peak['good_per_second']:.1f}/s at its peak: {rate:.1f}/s for {args.minutes:g} minutes, a reload "
+              f"every {args.reload:g} s", file=sys.stderr, flush=True)
         start, done, memory = time.monotonic(), threading.Event(), []
         loaded = server.told["available"]
 
@@ -106,7 +106,8 @@ def soak(args, scratch: Path) -> dict:
         "scenario": "soak", "model": "lite0", "host": before,
         "settings": {key: value for key, value in vars(args).items() if key not in ("model", "json")},
         "peak_per_second": peak["good_per_second"], "rate": rate, "replaced": replaced[0], "reloads": loads,
-        "statuses": added(phase["statuses"] for phase in report["phases"]), "errors": added(phase["errors"] for phase in report["phases"]),
+        "statuses": added(phase["statuses"] for phase in report["phases"]),
+        "errors": added(phase["errors"] for phase in report["phases"]),
         "verdict": verdict(rss[warm:], p99[warm:]),
         "windows": {"seconds": args.window, "warm_after": warm, "rss_mb": rss, "p99_ms": p99,
                     "p50_ms": [phase["ok"]["p50"] for phase in report["phases"]]},

@@ -73,6 +73,18 @@ def test_a_processor_is_told_with_the_instructions_that_matter():
     assert rig.cpu_model(text) == ("Some CPU", ["avx2", "avx512f", "amx_tile"])
 
 
+def test_an_answer_is_read_in_every_form_there_is():
+    row = [[1.0, 2.5]]
+    v2 = {"outputs": [{"name": "y", "data": [1.0, 2.5]}]}
+    assert [sides.numbers(a) for a in ({"predictions": row}, v2, {"y": row}, row)] == [[1.0, 2.5]] * 4
+
+
+def test_answers_agree_by_every_number():
+    assert sides.agree([1.0, -100.0], [1.05, -100.0])
+    assert not sides.agree([1.0, -100.0], [1.2, -100.0])
+    assert not sides.agree([1.0], [1.0, 2.0])
+
+
 def test_every_peer_has_its_file_and_its_pins():
     for name, kind in sides.PEERS.items():
         assert (venvs.PEERS / f"{name}_peer.py").exists()
