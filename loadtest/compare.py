@@ -48,7 +48,7 @@ def compare(what: str, a, b, args, model: str, more: dict | None = None) -> dict
     before = rig.host()
     runs = turns(a, b, args)
     found = ratios.summary(runs)
-    kept = ("engine", "threads", "batch", "concurrency", "rounds", "seconds", "warmup", "ocelli")
+    kept = ("engine", "threads", "workers", "batch", "concurrency", "rounds", "seconds", "warmup", "ocelli")
     settings = {key: getattr(args, key) for key in kept}
     told = {
         "scenario": args.scenario, "model": model, "a": a.name, "b": b.name, "host": before, "pins": b.pins,
@@ -76,7 +76,8 @@ def against_peers(model: str, small: bool, scratch: Path, args) -> list[dict]:
             with Peer(name, python, file, model, scratch, args, way) as peer:
                 with Served(models, model, scratch, args, way, venvs.onnxruntime(name)) as ocelli:
                     check(ocelli, peer)
-                    done.append(compare(name, ocelli, peer, args, model))
+                    what = name if args.workers == 1 else f"{name}-{args.workers}-workers"
+                    done.append(compare(what, ocelli, peer, args, model))
         except Exception as e:
             print(f"{name}: {type(e).__name__}: {e}", file=sys.stderr, flush=True)
             done.append({"b": name, "failed": str(e)})
@@ -136,6 +137,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", type=Path, default=rig.DEMO, help="a model's directory, in place of the demo's")
     parser.add_argument("--engine", default="onnxruntime", help="Ocelli's; '' says nothing in model.toml")
     parser.add_argument("--threads", type=int, help="that compute; the cores, or 1 for tiny")
+    parser.add_argument("--workers", type=int, default=1,
+                        help="a peer's processes, which share the threads; not MLServer's nor PyTriton's")
     parser.add_argument("--batch", type=int, default=8, help="requests joined at most, by both")
     parser.add_argument("--concurrency", type=int, default=8, help="requests under way")
     parser.add_argument("--rounds", type=int, default=4, help="of four runs")

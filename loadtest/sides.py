@@ -197,7 +197,8 @@ class Peer(Loaded):
         }
         env = {
             "PEER_MODEL": str(file), "PEER_NAME": model, "PEER_PORT": str(port), "PEER_GRPC_PORT": str(grpc_port),
-            "PEER_THREADS": str(args.threads), "PEER_BATCH": str(args.batch),
+            "PEER_THREADS": str(max(1, args.threads // args.workers)), "PEER_WORKERS": str(args.workers),
+            "PEER_BATCH": str(args.batch),
             "PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": str(PEER_FILES),
             # None of them is to call home.
             "BENTOML_DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1",

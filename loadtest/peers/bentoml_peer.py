@@ -6,10 +6,10 @@ from typing import Annotated
 import bentoml
 import numpy as np
 from bentoml.validators import ContentType
-from common import BATCH, session
+from common import BATCH, WORKERS, session
 
 
-@bentoml.service(workers=1, traffic={"timeout": 60})
+@bentoml.service(workers=WORKERS, traffic={"timeout": 60})
 class Onnx:
     def __init__(self):
         self.session = session()

@@ -9,6 +9,7 @@ NAME = os.environ["PEER_NAME"]  # where a protocol wants one
 PORT = int(os.environ["PEER_PORT"])
 GRPC_PORT = int(os.environ["PEER_GRPC_PORT"])
 THREADS = int(os.environ["PEER_THREADS"])  # within a run of the engine
+WORKERS = int(os.environ["PEER_WORKERS"])  # processes that compute, where the peer has such
 BATCH = int(os.environ["PEER_BATCH"])  # requests that may be joined
 
 

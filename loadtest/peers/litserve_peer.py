@@ -2,7 +2,7 @@
 
 import litserve
 import numpy as np
-from common import BATCH, PORT, session
+from common import BATCH, PORT, WORKERS, session
 from fastapi import Request
 
 
@@ -32,5 +32,5 @@ class Onnx(litserve.LitAPI):
 
 if __name__ == "__main__":
     api = Onnx(max_batch_size=BATCH, batch_timeout=0.001, api_path="/predict")
-    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=WORKERS)
     server.run(host="127.0.0.1", port=PORT, num_api_servers=1, generate_client_file=False, log_level="warning")

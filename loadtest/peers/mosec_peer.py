@@ -1,7 +1,7 @@
 """mosec; small tensors in JSON, large ones as bytes."""
 
 import numpy as np
-from common import BATCH, session
+from common import BATCH, WORKERS, session
 from mosec import Server, Worker
 
 
@@ -25,5 +25,5 @@ class Onnx(Worker):
 
 if __name__ == "__main__":
     server = Server()
-    server.append_worker(Onnx, num=1, max_batch_size=BATCH, max_wait_time=1)
+    server.append_worker(Onnx, num=WORKERS, max_batch_size=BATCH, max_wait_time=1)
     server.run()

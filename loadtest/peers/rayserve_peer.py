@@ -4,12 +4,12 @@ import time
 
 import numpy as np
 import ray
-from common import BATCH, PORT, THREADS, session
+from common import BATCH, PORT, THREADS, WORKERS, session
 from ray import serve
 from starlette.requests import Request
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=100, ray_actor_options={"num_cpus": 1})
+@serve.deployment(num_replicas=WORKERS, max_ongoing_requests=100, ray_actor_options={"num_cpus": 1})
 class Onnx:
     def __init__(self):
         self.session = session()
@@ -31,7 +31,7 @@ class Onnx:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=max(2, THREADS), include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
+    ray.init(num_cpus=max(2, THREADS * WORKERS), include_dashboard=False, log_to_driver=False, _node_ip_address="127.0.0.1")
     serve.start(http_options={"host": "127.0.0.1", "port": PORT})
     serve.run(Onnx.bind(), route_prefix="/predict")
     while True:
