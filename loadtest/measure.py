@@ -2,7 +2,7 @@
 """Measures the server on this machine and prints the tables of docs/performance.md.
 
     cargo build --release --workspace
-    pip install onnx numpy                    # makes the tiny model
+    pip install -r loadtest/peers/raw.txt     # makes the tiny model
     loadtest/measure.py [table] [bench] [grpc] [metrics] [overload] [neighbour]
 """
 
@@ -15,18 +15,12 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+import samples
+from rig import DEMO, OCELLI, PHOTO, Server
 
-ROOT = Path(__file__).resolve().parents[1]
-OCELLI = ROOT / "target/release/ocelli"
-LOADTEST = ROOT / "target/release/loadtest"
-DEMO = ROOT / "models/efficientnet_lite0"
-PHOTO = ROOT / "models/photos/chelsea.jpg"
 SCRATCH = Path(tempfile.mkdtemp(prefix="ocelli-measure-"))
 TINY = SCRATCH / "row.json"
 
@@ -36,68 +30,10 @@ def repository(**names: Path) -> Path:
     root = Path(tempfile.mkdtemp(dir=SCRATCH))
     for name, source in names.items():
         shutil.copytree(source, root / name)
-    weights = numpy_helper.from_array(np.eye(16, dtype=np.float32), "w")
-    value = lambda name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 16])
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
-    graph = helper.make_graph(nodes, "tiny", [value("x")], [value("y")], [weights])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    (root / "tiny/1").mkdir(parents=True)
-    onnx.save(model, root / "tiny/1/model.onnx")
-    # As large an input as the demo model's, and next to nothing to compute.
-    picture = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 224, 224])
-    means = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3, 1, 1])
-    pool = helper.make_node("GlobalAveragePool", ["x"], ["y"])
-    graph = helper.make_graph([pool], "mean", [picture], [means])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
-    model.ir_version = 8
-    (root / "mean/1").mkdir(parents=True)
-    onnx.save(model, root / "mean/1/model.onnx")
-    TINY.write_text(json.dumps({"instances": [[i / 16 for i in range(16)]]}))
+    samples.tiny(root)
+    samples.mean(root)
+    TINY.write_text(json.dumps({"instances": samples.row().tolist()}))
     return root
-
-
-class Server:
-    """A server on ports of its own."""
-
-    def __init__(self, models: Path, *flags: str):
-        command = [OCELLI, "serve", "--models", models, "--log-format", "json", *flags]
-        command += ["--rest-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            told = json.loads(line)
-            if told["message"] == "serving":
-                self.url, self.grpc = f"http://{told['rest']}", f"http://{told['grpc']}"
-            if told["message"] == "ready":
-                break
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-    def get(self, path: str) -> str:
-        with urllib.request.urlopen(self.url + path, timeout=30) as answer:
-            return answer.read().decode()
-
-    def mean(self, family: str, model: str) -> float:
-        """Seconds, of a histogram since the start."""
-        lines = dict(l.rsplit(" ", 1) for l in self.get("/metrics").splitlines() if l[0] != "#")
-        of = lambda kind: float(lines[f'{family}_{kind}{{model="{model}",version="1"}}'])
-        return of("sum") / of("count")
-
-    def load(self, model: str, body: Path, *flags: str) -> dict:
-        out = SCRATCH / "report.json"
-        url = f"{self.url}/v1/models/{model}:predict"
-        if "--grpc" in flags:
-            url = f"{self.grpc}/inference.GRPCInferenceService/ModelInfer"
-        command = [LOADTEST, "run", url, "--body", body]
-        command += ["--server-pid", str(self.process.pid), "--json", out, *flags]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        return json.loads(out.read_text())
 
 
 def table() -> None:
@@ -213,24 +149,15 @@ def neighbour() -> None:
 
 
 def message(model: str, x: np.ndarray) -> Path:
-    """A ModelInferRequest with one raw FP32 input (proto/inference.proto)."""
-    def varint(n: int) -> bytes:
-        return bytes([n & 127 | 128]) + varint(n >> 7) if n > 127 else bytes([n])
-
-    def field(number: int, data: bytes) -> bytes:
-        return varint(number << 3 | 2) + varint(len(data)) + data
-
-    shape = b"".join(map(varint, x.shape))
-    tensor = field(1, b"x") + field(2, b"FP32") + field(3, shape)
     file = SCRATCH / f"{model}.bin"
-    file.write_bytes(field(1, model.encode()) + field(5, tensor) + field(7, x.tobytes()))
+    file.write_bytes(samples.message(model, "x", x))
     return file
 
 
 def grpc() -> None:
     """Calls a CPU-second of the server, and its CPU outside the engine for a large tensor."""
     root = repository()
-    tiny = message("tiny", np.arange(16, dtype=np.float32)[None] / 16)
+    tiny = message("tiny", samples.row())
     large = message("mean", np.full((1, 3, 224, 224), 0.5, np.float32))
     flags = ["--grpc", "--duration=5s", "--warmup=1s"]
     with Server(root) as server:

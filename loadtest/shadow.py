@@ -11,20 +11,16 @@ OCELLI_BIN and LOADTEST_BIN name other binaries. SHADOW_ROUNDS and SHADOW_SECOND
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import threading
 import urllib.request
 from pathlib import Path
 
 import numpy as np
 import onnx
+import rig
 from onnx import TensorProto, helper, numpy_helper
 
-ROOT = Path(__file__).resolve().parents[1]
-OCELLI = os.environ.get("OCELLI_BIN", ROOT / "target/release/ocelli")
-LOADTEST = os.environ.get("LOADTEST_BIN", ROOT / "target/release/loadtest")
 ROUNDS = int(os.environ.get("SHADOW_ROUNDS", 12))
 SECONDS = int(os.environ.get("SHADOW_SECONDS", 10))
 SCRATCH = Path(tempfile.mkdtemp(prefix="ocelli-shadow-"))
@@ -45,7 +41,7 @@ def model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
 
 
-class Server:
+class Server(rig.Server):
     """A server with two versions that compute the same; version 1 answers."""
 
     def __init__(self):
@@ -56,37 +52,14 @@ class Server:
                 onnx.save(model(), models / "busy" / version / "model.onnx")
             (models / "busy/model.toml").write_text("[versions]\nall = true\n")
             BODY.write_text('{"instances": [[1.5]]}')
-        command = [OCELLI, "serve", "--models", models, "--log-format", "json"]
-        command += ["--settle-ms", "0", "--traffic-store", "memory"]
-        for door in ("--rest-addr", "--grpc-addr", "--admin-addr"):
-            command += [door, "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        for line in self.process.stderr:
-            told = json.loads(line)
-            if told["message"] == "serving":
-                self.url, self.admin = f"http://{told['rest']}", f"http://{told['admin']}"
-            if told["message"] == "ready":
-                break
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        super().__init__(models, "--settle-ms=0", "--traffic-store=memory")
         self.shadow(0)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
 
     def shadow(self, percent: float):
         shadow = [{"version": 2, "percent": percent}] if percent else []
         body = json.dumps({"weights": {"1": 1}, "shadow": shadow}).encode()
         url = f"{self.admin}/admin/v1/models/busy/traffic"
         urllib.request.urlopen(urllib.request.Request(url, body, method="PUT"), timeout=30).read()
-
-    def metrics(self) -> dict:
-        with urllib.request.urlopen(self.url + "/metrics", timeout=30) as answer:
-            lines = answer.read().decode().splitlines()
-        return {s: float(v) for s, v in (l.rsplit(" ", 1) for l in lines if l[0] != "#")}
 
     def copies(self) -> dict:
         of = lambda o: f'ocelli_shadow_total{{model="busy",outcome="{o}",version="2"}}'
@@ -95,16 +68,10 @@ class Server:
 
     def compute(self) -> float:
         """Milliseconds of an answer's computing, since the start."""
-        of = lambda kind: f'ocelli_compute_duration_seconds_{kind}{{model="busy",version="1"}}'
-        metrics = self.metrics()
-        return metrics[of("sum")] / metrics[of("count")] * 1e3
+        return self.mean("ocelli_compute_duration_seconds", "busy") * 1e3
 
-    def load(self, *flags: str, seconds=SECONDS) -> dict:
-        out = SCRATCH / "report.json"
-        command = [LOADTEST, "run", f"{self.url}/v1/models/busy:predict", "--body", BODY]
-        command += [f"--duration={seconds}s", "--warmup=1s", "--json", out, *flags]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-        phase = json.loads(out.read_text())["phases"][0]
+    def asked(self, *flags: str, seconds=SECONDS) -> dict:
+        phase = self.load("busy", BODY, f"--duration={seconds}s", "--warmup=1s", *flags)
         if set(phase["statuses"]) != {"200"}:
             print(f"  statuses {phase['statuses']}: was the machine busy with something else?", flush=True)
         return phase
@@ -121,7 +88,7 @@ def rounds(server: Server, *flags: str):
         seen = {}
         for on in [False, True] if n % 2 else [True, False]:
             server.shadow(100 if on else 0)
-            seen[on] = server.load(*flags, f"--seed={n}")
+            seen[on] = server.asked(*flags, f"--seed={n}")
         yield seen[False], seen[True]
 
 
@@ -130,7 +97,7 @@ def spare(busy=0.2) -> None:
     `a/a` compares rounds without a shadow with each other: what chance alone does."""
     cores = len(os.sched_getaffinity(0))
     with Server() as server:
-        server.load("--concurrency=1", seconds=3)
+        server.asked("--concurrency=1", seconds=3)
         cost = server.compute()
         rate = busy * cores / cost * 1e3
         print(f"{cost:.2f} ms an answer, {rate:.0f}/s on {cores} cores: {busy:.0%} of them for answers, as "

@@ -39,6 +39,17 @@ pub enum Command {
     /// Send requests and tell how they were answered
     #[command(after_help = EXAMPLES)]
     Run(RunArgs),
+    /// Measure Ocelli beside a peer, in turns; the script loadtest/compare.py
+    #[command(disable_help_flag = true)]
+    Compare(CompareArgs),
+}
+
+/// Arguments of `compare`.
+#[derive(clap::Args)]
+pub struct CompareArgs {
+    /// What the script is given; --help tells
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
+    pub given: Vec<std::ffi::OsString>,
 }
 
 /// Arguments of `run`.

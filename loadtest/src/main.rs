@@ -2,11 +2,12 @@
 //!
 //! [`arrivals`] says when requests start, [`drive`] starts them, [`client`] sends them ([`grpc`] the calls),
 //! [`record`] counts what came of them, [`watch`] looks at the server's process, and [`report`]
-//! tells it all.
+//! tells it all. [`compare`] hands over to the script beside this crate.
 
 mod arrivals;
 mod cli;
 mod client;
+mod compare;
 mod drive;
 mod grpc;
 mod record;
@@ -16,7 +17,13 @@ mod watch;
 use clap::Parser;
 
 fn main() -> anyhow::Result<()> {
-    let cli::Command::Run(args) = cli::Cli::parse().command;
+    match cli::Cli::parse().command {
+        cli::Command::Run(args) => run(&args),
+        cli::Command::Compare(args) => compare::run(&args),
+    }
+}
+
+fn run(args: &cli::RunArgs) -> anyhow::Result<()> {
     // One thread: the generator shall not take from the server more than it must.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let plan = args.plan()?;

@@ -1,0 +1,166 @@
+#!/usr/bin/env python3
+"""Load at 80 % of what the server can do, for long, while a version's files are replaced again and again.
+
+    cargo build --release --workspace
+    loadtest/soak.py [--minutes 30] [--engine onnxruntime]
+
+Says whether memory stayed within 2 % once warm, and p99 flat. Raw data go to loadtest/runs.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median
+
+import rig
+import venvs
+from sides import environment, repository
+
+
+def windows(samples: list[tuple[float, float]], width: float) -> list[float]:
+    """The median of each whole stretch of `width` seconds of (second, value)."""
+    found: dict[int, list[float]] = {}
+    for at, value in samples:
+        found.setdefault(int(at // width), []).append(value)
+    whole = int(max((at for at, _ in samples), default=0) // width)
+    return [median(found[n]) for n in range(whole) if n in found]
+
+
+def swing(values: list[float]) -> float:
+    """How far apart the largest and the smallest are, as a part of the smallest."""
+    return max(values) / min(values) - 1 if values else float("nan")
+
+
+def drift(values: list[float]) -> float:
+    """The last third's median over the first third's: above 1 it grew."""
+    third = max(1, len(values) // 3)
+    return median(values[-third:]) / median(values[:third]) if values else float("nan")
+
+
+def verdict(memory: list[float], p99: list[float], memory_within: float = 0.02, p99_within: float = 0.1) -> dict:
+    """Windows after the warm-up, in order."""
+    told = {
+        "memory_swing": swing(memory), "memory_drift": drift(memory),
+        "p99_drift": drift(p99), "p99_swing": swing(p99),
+    }
+    told["memory_flat"] = told["memory_swing"] <= memory_within
+    told["p99_flat"] = abs(told["p99_drift"] - 1) <= p99_within
+    return told
+
+
+def replace(model: Path) -> None:
+    """Replaces a model file as a deployment would: the new one takes its name at once."""
+    aside = model.with_name(f".{model.name}.new")
+    shutil.copyfile(model, aside)
+    aside.rename(model)
+
+
+def soak(args, scratch: Path) -> dict:
+    models = repository(scratch / "repository", scratch, args.engine, {"lite0": args.model})
+    body, before = scratch / "photo.jpg" if args.photo else scratch / "lite0.grpc", rig.host()
+    how = [] if args.photo else ["--grpc", "--connections=2"]
+    library = venvs.onnxruntime("raw")
+    flags = ["--settle-ms=100", "--poll-ms=200", *args.ocelli]
+    with rig.Server(models, *flags, env=environment(library)) as server:
+        peak = server.load("lite0", body, "--concurrency=8", "--duration=10s", "--warmup=3s", *how)
+        rate = args.share * peak["good_per_second"]
+        print(f"{peak['good_per_second']:.1f}/s at its peak: {rate:.1f}/s for {args.minutes:g} minutes, a reload "
+              f"every {args.reload:g} s", file=sys.stderr, flush=True)
+        start, done, memory = time.monotonic(), threading.Event(), []
+        loaded = server.told["available"]
+
+        def sample() -> None:
+            stat = Path(f"/proc/{server.process.pid}/statm")
+            while not done.wait(1):
+                memory.append((time.monotonic() - start, int(stat.read_text().split()[1]) * rig.PAGE / 1e6))
+
+        replaced = [0]
+
+        def reload() -> None:
+            while not done.wait(args.reload):
+                replace(models / "lite0/1/model.onnx")
+                replaced[0] += 1
+
+        threads = [threading.Thread(target=sample), threading.Thread(target=reload)]
+        for thread in threads:
+            thread.start()
+        count = max(3, round(args.minutes * 60 / args.window))
+        phases = ";".join([f"rate={rate:.3f},{args.window:g}s"] * count)
+        url = server.grpc + rig.INFER if how else f"{server.url}/v1/models/lite0:predict"
+        pid = str(server.process.pid)
+        try:
+            report = rig.load(url, body, "--phases", phases, "--warmup=0s", "--server-pid", pid, *how)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+        loads = server.told["available"] - loaded
+    warm = max(1, round(count * args.warm))
+    p99 = [phase["ok"]["p99"] for phase in report["phases"]]
+    rss = windows(memory, args.window)
+    return {
+        "scenario": "soak", "model": "lite0", "host": before,
+        "settings": {key: value for key, value in vars(args).items() if key not in ("model", "json")},
+        "peak_per_second": peak["good_per_second"], "rate": rate, "replaced": replaced[0], "reloads": loads,
+        "statuses": added(phase["statuses"] for phase in report["phases"]),
+        "errors": added(phase["errors"] for phase in report["phases"]),
+        "verdict": verdict(rss[warm:], p99[warm:]),
+        "windows": {"seconds": args.window, "warm_after": warm, "rss_mb": rss, "p99_ms": p99,
+                    "p50_ms": [phase["ok"]["p50"] for phase in report["phases"]]},
+        "rss_mb": [(round(at, 1), round(value, 2)) for at, value in memory],
+        "phases": report["phases"],
+    }
+
+
+def added(counts) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for count in counts:
+        for name, n in count.items():
+            sums[name] = sums.get(name, 0) + n
+    return sums
+
+
+def arguments(given: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--share", type=float, default=0.8, help="of the measured peak")
+    parser.add_argument("--reload", type=float, default=20, help="seconds between two replacements of the files")
+    parser.add_argument("--window", type=float, default=60, help="seconds that a p99 and a memory figure are of")
+    parser.add_argument("--warm", type=float, default=0.1, help="part of the time that is warm-up")
+    parser.add_argument("--photo", action="store_true", help="JPEGs by REST in place of tensors by gRPC")
+    parser.add_argument("--model", type=Path, default=rig.DEMO)
+    parser.add_argument("--engine", default="onnxruntime", help="'' says nothing in model.toml")
+    parser.add_argument("--ocelli", action="append", default=[], metavar="FLAG", help="another flag for `ocelli serve`")
+    parser.add_argument("--json", metavar="FILE", help="the raw data here too")
+    return parser.parse_args(given)
+
+
+def main() -> None:
+    args = arguments()
+    scratch = Path(tempfile.mkdtemp(prefix="ocelli-soak-"))
+    try:
+        rig.samples(venvs.python("raw"), scratch)
+        told = soak(args, scratch)
+    finally:
+        shutil.rmtree(scratch)
+    file = rig.keep("soak-lite0", told)
+    if args.json:
+        shutil.copyfile(file, args.json)
+    found, seen = told["verdict"], told["windows"]
+    rss, p99 = seen["rss_mb"][seen["warm_after"]:], seen["p99_ms"][seen["warm_after"]:]
+    says = lambda flat: "flat" if flat else "NOT flat"
+    print(f"{told['rate']:.1f}/s, {told['reloads']} reloads of {told['replaced']} replacements; statuses "
+          f"{told['statuses']}, errors {told['errors']}")
+    print(f"RSS {min(rss):.1f} to {max(rss):.1f} MB once warm ({found['memory_swing']:.2%}, at the end "
+          f"{found['memory_drift']:.3f} of the beginning): {says(found['memory_flat'])}")
+    print(f"p99 {min(p99):.1f} to {max(p99):.1f} ms, at the end {found['p99_drift']:.3f} of the beginning: "
+          f"{says(found['p99_flat'])}; {file.relative_to(rig.ROOT)}")
+    sys.exit(0 if found["memory_flat"] and found["p99_flat"] else 1)
+
+
+if __name__ == "__main__":
+    main()
