@@ -38,7 +38,7 @@ pub struct Cli {
 pub enum Command {
     /// Send requests and tell how they were answered
     #[command(after_help = EXAMPLES)]
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Measure Ocelli beside a peer, in turns; the script loadtest/compare.py
     #[command(disable_help_flag = true)]
     Compare(CompareArgs),

@@ -215,11 +215,11 @@ impl<'a> World<'a> {
                 if let Some(Reverse(busy)) = self.busy.pop() {
                     self.end(busy, now);
                 }
-            } else if comes == Some(now) {
-                if let Some((_, stream)) = coming.next() {
-                    watch(&self.core, now);
-                    self.arrive(stream, now, &mut dead);
-                }
+            } else if comes == Some(now)
+                && let Some((_, stream)) = coming.next()
+            {
+                watch(&self.core, now);
+                self.arrive(stream, now, &mut dead);
             }
             wake = None;
             while self.busy.len() < self.threads {
