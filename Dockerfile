@@ -90,7 +90,7 @@ USER 65532:65532
 EXPOSE 8500 8501
 STOPSIGNAL SIGTERM
 # For Docker and podman; the chart has probes of its own.
-HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/bin/ocelli", "status", "--events", "0"]
+HEALTHCHECK --interval=5s --timeout=3s --start-period=60s --retries=3 CMD ["/usr/bin/ocelli", "health"]
 ENTRYPOINT ["/usr/bin/ocelli"]
 CMD ["serve"]
 

@@ -55,7 +55,7 @@ def test_probes_ask_what_they_should():
 
 def test_where_certificates_are_asked_for_the_probes_go_another_way():
     container = server(render(MATRIX["clients with certificates and keys"]))
-    assert container["readinessProbe"]["exec"]["command"][:2] == ["/usr/bin/ocelli", "status"]
+    assert container["readinessProbe"]["exec"]["command"][:2] == ["/usr/bin/ocelli", "health"]
     assert {"name": "OCELLI_TOKEN", "valueFrom": {"secretKeyRef": {"name": "token", "key": "token"}}} in container["env"]
 
 

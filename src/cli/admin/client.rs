@@ -144,6 +144,20 @@ impl Client {
 
     /// Asks a certain server.
     pub fn ask_at(&self, address: &Address, call: &Call) -> Result<Value, Refusal> {
+        self.send(address, call).and_then(|response| answer(address, response))
+    }
+
+    /// Asks a certain server a question that is answered by the status alone: 200 or 503.
+    pub fn agrees(&self, address: &Address, path: &str) -> Result<bool, Refusal> {
+        let response = self.send(address, &Call::get(path))?;
+        match response.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::SERVICE_UNAVAILABLE => Ok(false),
+            _ => answer(address, response).map(|_| true),
+        }
+    }
+
+    fn send(&self, address: &Address, call: &Call) -> Result<Response<ureq::Body>, Refusal> {
         let mut request = Request::builder().method(&call.method).uri(address.url(&call.path));
         if let Some(bearer) = &self.bearer {
             request = request.header(header::AUTHORIZATION, bearer);
@@ -156,7 +170,7 @@ impl Client {
                 request.and_then(|r| self.agent.run(r))
             }
         };
-        sent.map_err(|e| not_sent(address, &e)).and_then(|response| answer(address, response))
+        sent.map_err(|e| not_sent(address, &e))
     }
 
     /// Asks every replica at once, or the one server there is.

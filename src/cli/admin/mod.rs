@@ -7,6 +7,7 @@ mod connection;
 mod edit;
 mod experiment;
 mod fan;
+mod health;
 mod history;
 mod models;
 mod rollout;
@@ -64,6 +65,12 @@ pub enum AdminCommand {
   ocelli status
   ocelli status --replicas dns:ocelli-admin:8502 --events 20")]
     Status(status::StatusArgs),
+    /// Tell by the exit code whether a server is ready, or lives: for a container's health check
+    #[command(after_help = "Examples:
+  ocelli health
+  ocelli health --live
+  ocelli health --replicas dns:ocelli-admin:8502")]
+    Health(health::HealthArgs),
 }
 
 /// Runs a command. What it gives is the exit code.
@@ -74,6 +81,7 @@ pub(super) fn run(command: &AdminCommand) -> Result<u8, Failure> {
         AdminCommand::Experiment(args) => experiment::run(args),
         AdminCommand::Models(args) => models::run(args),
         AdminCommand::Status(args) => status::run(args),
+        AdminCommand::Health(args) => health::run(args),
     }
 }
 
