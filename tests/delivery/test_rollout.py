@@ -143,10 +143,10 @@ def test_a_second_rollout_is_refused_while_one_goes_on(steady):
 
 def test_setting_weights_is_refused_while_a_rollout_moves_them(steady):
     before = steady.history()
-    refused(400, "a rollout of version 2", steady.set, v1=50, v2=50)
-    refused(400, "a rollout of version 2", steady.admin, "PUT", "traffic", {"latest": True})
+    refused(409, "a rollout of version 2", steady.set, v1=50, v2=50)
+    refused(409, "a rollout of version 2", steady.admin, "PUT", "traffic", {"latest": True})
     refused(
-        400, "a rollout", steady.admin, "POST", "bandit", {"min": 0, "max": 10000, "interval": "1s"}
+        409, "a rollout", steady.admin, "POST", "bandit", {"min": 0, "max": 10000, "interval": "1s"}
     )
     assert steady.history() == before
     # What is no weight may be changed, and the rollout goes on.
@@ -168,7 +168,7 @@ def test_nothing_to_roll_out_is_refused(server):
     model = server.put("nothing", {1: STUDENT, 2: TEACHER})
     refused(404, "", model.admin, "GET", "rollout")
     model.set(v1=100)
-    refused(400, "no version 9", model.rollout, to=9)
+    refused(409, "no version 9", model.rollout, to=9)
     refused(400, "has the traffic already", model.rollout, to=1)
     refused(400, "rise", model.rollout, to=2, steps=[50, 10])
     refused(400, "speed", model.rollout, to=2, gates=["speed<=1x"])
