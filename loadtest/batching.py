@@ -84,7 +84,7 @@ def measured(args, setting, traffic: str, rate: float, seed: int) -> dict:
         server.load(args.model, body, "--concurrency=8", "--duration=1s", "--warmup=0s")
         phase = server.load(
             args.model, body, f"--arrivals={trace}", f"--duration={args.seconds}s", "--warmup=0s",
-            f"--header=x-request-timeout-ms: {args.deadline_ms:g}")["phases"][0]
+            f"--header=x-request-timeout-ms: {args.deadline_ms:g}")
         figures = [l for l in server.get("/metrics").splitlines() if l.startswith("ocelli_batch_cost")]
     return {"traffic": traffic, "rate": rate, "setting": name(setting), "offered": len(times) / args.seconds,
             "good": phase["good_per_second"], "p50": phase["ok"]["p50"], "p99": phase["ok"]["p99"],
@@ -120,7 +120,7 @@ def main() -> None:
     with serve(args, None) as server:
         body = PHOTO if args.model == "lite0" else TINY
         clients = f"--concurrency={2 * max(args.batches)}"
-        peak = server.load(args.model, body, clients, "--duration=5s")["phases"][0]["good_per_second"]
+        peak = server.load(args.model, body, clients, "--duration=5s")["good_per_second"]
     print(f"{args.model}: {peak:.1f} answers a second at most\n")
     print("| traffic | load | asked/s | good/s, best fixed | tuned | best by p99 | p99 ms | tuned |")
     print("|---|---|---|---|---|---|---|---|")

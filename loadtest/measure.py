@@ -46,7 +46,7 @@ def table() -> None:
             for concurrency in [1, 8, 32]:
                 with Server(root, f"--max-batch={batch}") as server:
                     flags = [f"--concurrency={concurrency}", "--duration=8s", "--warmup=2s"]
-                    phase = server.load(model, body, *flags)["phases"][0]
+                    phase = server.load(model, body, *flags)
                 used = phase["server"]
                 print(f"| {model} | {batch} | {concurrency} | {phase['good_per_second']:.1f} "
                       f"| {phase['ok']['p50']:.2f} | {phase['ok']['p99']:.2f} "
@@ -65,7 +65,7 @@ def bench() -> None:
         with Server(repository(lite0=DEMO)) as server:
             server.load("lite0", PHOTO, "--concurrency=1", "--duration=3s")
             decode = server.mean("ocelli_preprocess_duration_seconds", "lite0")
-            phase = server.load("lite0", PHOTO, "--concurrency=8", "--duration=8s")["phases"][0]
+            phase = server.load("lite0", PHOTO, "--concurrency=8", "--duration=8s")
         served = phase["good_per_second"]
         limit = cores / (cores / rows + decode)
         ratios.append(served / limit)
@@ -83,7 +83,7 @@ def metrics() -> None:
             for on in rate:
                 with Server(root, f"--metrics={on}") as server:
                     flags = ["--concurrency=8", f"--duration={seconds}s"]
-                    phase = server.load(model, body, *flags)["phases"][0]
+                    phase = server.load(model, body, *flags)
                 rate[on].append(phase["good_per_second"])
                 cost[on].append(phase["server"]["cpu_seconds_per_good_answer"] * 1e6)
         middle = lambda of: [statistics.median(of[on]) for on in ("true", "false")]
@@ -96,10 +96,10 @@ def metrics() -> None:
 def overload() -> None:
     """Ten times what the server can do, for half a minute, between two measures of its peak."""
     with Server(repository(lite0=DEMO)) as server:
-        peak = lambda: server.load("lite0", PHOTO, "--concurrency=16", "--duration=10s")["phases"][0]
+        peak = lambda: server.load("lite0", PHOTO, "--concurrency=16", "--duration=10s")
         before = peak()
         rate = 10 * before["good_per_second"]
-        flood = server.load("lite0", PHOTO, f"--rate={rate:.0f}", "--duration=30s")["phases"][0]
+        flood = server.load("lite0", PHOTO, f"--rate={rate:.0f}", "--duration=30s")
         after = peak()
     best = max(before["good_per_second"], after["good_per_second"])
     good = flood["good_per_second"]
@@ -115,7 +115,7 @@ def neighbour() -> None:
     root = repository(lite0=DEMO)
     with Server(root, "--settle-ms=0", "--poll-ms=50") as server:
         flags = ["--rate=12", "--duration=25s", "--warmup=2s"]
-        quiet = server.load("lite0", PHOTO, *flags)["phases"][0]
+        quiet = server.load("lite0", PHOTO, *flags)
         done, loads = threading.Event(), []
 
         def load_again_and_again():
@@ -139,7 +139,7 @@ def neighbour() -> None:
 
         loader = threading.Thread(target=load_again_and_again)
         loader.start()
-        busy = server.load("lite0", PHOTO, *flags)["phases"][0]
+        busy = server.load("lite0", PHOTO, *flags)
         done.set()
         loader.join()
     print(f"p50 {quiet['ok']['p50']:.1f} ms and p99 {quiet['ok']['p99']:.1f} ms quiet; "
@@ -163,14 +163,14 @@ def grpc() -> None:
     with Server(root) as server:
         for connections in [1, 4]:
             more = ["--concurrency=32", f"--connections={connections}"]
-            used = server.load("tiny", tiny, *flags, *more)["phases"][0]
+            used = server.load("tiny", tiny, *flags, *more)
             cpu = used["server"]["cpu_seconds_per_good_answer"]
             print(f"tiny, 32 calls over {connections} connections: {used['good_per_second']:.0f}/s, "
                   f"{1 / cpu:.0f} a CPU-second", flush=True)
     for under_way, connections in [(8, 2), (8, 1), (1, 1)] * 3:
         more = [f"--concurrency={under_way}", f"--connections={connections}"]
         with Server(root) as server:
-            used = server.load("mean", large, *flags, *more)["phases"][0]
+            used = server.load("mean", large, *flags, *more)
             cpu, engine = used["server"]["cpu_seconds_per_good_answer"], server.mean(
                 "ocelli_compute_duration_seconds", "mean")
             print(f"a tensor of {3 * 224 * 224 * 4} bytes, {under_way} calls over {connections}: "

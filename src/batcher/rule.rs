@@ -23,7 +23,7 @@ const MOST_LOAD: f64 = 0.8;
 /// Seconds that a batch costs outside the engine: the scheduler's lock twice, and a thread that is woken.
 /// They are not in what a run takes, and matter where a row takes no longer than that. They also keep a curve
 /// that has lost its fixed part from having every batch be one row, and so from ever being put right.
-const HAND_OVER: f64 = 5e-6;
+const HAND_OVER: f64 = 25e-6;
 
 /// What is known when a thread takes a batch.
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +53,13 @@ pub fn rows(curve: Curve, at: Moment) -> usize {
     let most = at.most.max(1);
     let n = at.waiting as f64 + PAST * at.taken as f64;
     let spare = at.threads.max(1) as f64 * (1.0 - at.load.clamp(0.0, MOST_LOAD));
-    let root = (n * curve.fixed.max(HAND_OVER) / (spare * curve.row)).sqrt();
+    let fixed = curve.fixed.max(HAND_OVER);
+    let root = (n * fixed / (spare * curve.row)).sqrt();
     let mut rows = if root.is_finite() { (root - 1e-9).ceil() as usize } else { most };
     // Threads with nothing to do take a part each, if that saves more time than another batch costs.
     let part = at.waiting.div_ceil(at.idle.max(1));
     let spared = curve.row * rows.min(at.waiting).saturating_sub(part) as f64;
-    if spared > curve.fixed {
+    if spared > fixed {
         rows = rows.min(part);
     }
     rows.clamp(1, most)
@@ -80,8 +81,8 @@ mod tests {
         assert_eq!([batch(4.0, 1.0, 16, 0.8), batch(4.0, 1.0, 16, 3.0)], [13, 13]);
         assert_eq!([batch(0.0, 1.0, 100, 0.5), batch(1.0, 0.001, 100, 0.0)], [1, 32]);
         assert_eq!([batch(4.0, 1.0, 1, 0.0), batch(4.0, 0.0, 5, 0.0)], [2, 32]);
-        // Handing a batch over costs as much as a row of this one.
-        assert_eq!([batch(0.0, 5e-6, 32, 0.0), batch(0.0, 5e-3, 32, 0.0)], [4, 1]);
+        // Handing a batch over costs as much as five rows of this one.
+        assert_eq!([batch(0.0, 5e-6, 32, 0.0), batch(0.0, 5e-3, 32, 0.0)], [9, 1]);
     }
 
     #[test]
