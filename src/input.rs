@@ -12,3 +12,13 @@ pub enum InputValue {
     /// JPEG, PNG, WebP or GIF files.
     Images(Vec<Bytes>),
 }
+
+impl InputValue {
+    /// Bytes of its elements, or of its images as they came.
+    pub fn bytes(&self) -> usize {
+        match self {
+            InputValue::Tensor(tensor) => tensor.data().len(),
+            InputValue::Images(images) => images.iter().map(Bytes::len).sum(),
+        }
+    }
+}

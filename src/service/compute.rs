@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{InferenceService, Named, Request, Response, Routed};
+use super::{InferenceService, Request, Response, Routed};
 use crate::batcher::{Place, Priority, Reply};
 use crate::cache::{Cache, Kept, Key};
 use crate::error::InferError;
@@ -57,7 +57,8 @@ impl InferenceService {
     ) -> Result<Computed, InferError> {
         let (began, deadline) = (Instant::now(), request.deadline);
         let inputs = request.inputs.clone();
-        let key = self.work(bytes(&inputs), move || Key::of(&inputs)).await?;
+        let bytes = inputs.iter().map(|(_, value)| value.bytes()).sum();
+        let key = self.work(bytes, move || Key::of(&inputs)).await?;
         // Taken by whichever request computes: where it still lies here afterwards, another one did.
         let mut held = Some((place, request));
         let mut computed = None;
@@ -70,18 +71,17 @@ impl InferenceService {
         };
         let got = tokio::time::timeout_at(deadline.into(), cache.get_or(key, compute)).await;
         let got = got.map_err(|_| routed.late(deadline))?;
-        let hit = held.is_some() && got.is_ok();
         let stats = &routed.version.queue.target().metrics.stats;
         match (got, computed, held) {
             (_, Some(computed), _) => {
                 cache.missed().await;
-                stats.recalled(hit, began.elapsed());
+                stats.recalled(false, began.elapsed());
                 routed.ticket.recalled.set(false).ok();
                 Ok(computed)
             }
             (Ok(kept), None, _) => {
                 cache.hit();
-                stats.recalled(hit, began.elapsed());
+                stats.recalled(true, began.elapsed());
                 routed.ticket.recalled.set(true).ok();
                 let Kept { outputs, placements } = kept;
                 Ok(Computed { response: Response { outputs, placements }, run: None })
@@ -135,12 +135,4 @@ impl InferenceService {
         let run = Run { bound, queued, preprocess, compute };
         Ok(Computed { response: Response { outputs, placements }, run: Some(run) })
     }
-}
-
-fn bytes(inputs: &Named) -> usize {
-    let one = |(_, value): &(String, InputValue)| match value {
-        InputValue::Tensor(tensor) => tensor.data().len(),
-        InputValue::Images(images) => images.iter().map(bytes::Bytes::len).sum(),
-    };
-    inputs.iter().map(one).sum()
 }

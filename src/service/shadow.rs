@@ -35,12 +35,8 @@ pub struct Copy {
 impl Copy {
     /// What it holds.
     pub fn bytes(&self) -> usize {
-        let input = |(_, value): &(String, InputValue)| match value {
-            InputValue::Tensor(tensor) => tensor.data().len(),
-            InputValue::Images(images) => images.iter().map(bytes::Bytes::len).sum(),
-        };
         let outputs = self.outputs.iter().map(|t| t.data().len());
-        self.inputs.iter().map(input).chain(outputs).sum()
+        self.inputs.iter().map(|(_, value)| value.bytes()).chain(outputs).sum()
     }
 
     /// Takes note that nobody will compute it.
