@@ -13,8 +13,8 @@ const GAIN: f64 = 0.05;
 /// Samples further from the mean than so many mean deviations count as if they were that far: a thread that
 /// lost its core once is no news, one that keeps losing it is, since the deviation grows with each.
 const CLIP: f64 = 4.0;
-/// Samples of any size until a mean that got none counts half.
-const HALF_LIFE: f64 = 400.0;
+/// What is left of a mean's weight after each sample of another size: half of it after 400.
+const FADE: f64 = 0.998_268_6;
 /// What a mean counts at least, however old.
 const STALE: f64 = 0.02;
 /// What the assumption counts that a row and the fixed part cost the same, which holds while only one size
@@ -54,8 +54,7 @@ impl Curve {
 #[derive(Clone, Debug, Default)]
 pub struct Cost {
     sizes: Vec<Size>,
-    samples: u64,
-    /// Samples, of which those that are older by the half-life count half.
+    /// Samples, of which older ones have faded.
     lately: f64,
     curve: Curve,
 }
@@ -68,28 +67,28 @@ struct Size {
     seconds: f64,
     deviation: f64,
     count: u64,
-    /// Its own part of the samples, counted in the same way.
+    /// Its own part of the samples, counted in the same way, as of its last one.
     lately: f64,
-    last: u64,
+    /// What has faded since then: 1 as long as no other size was run.
+    fresh: f64,
 }
 
 impl Cost {
     /// The line, if anything was learnt.
     pub fn curve(&self) -> Option<Curve> {
-        (self.samples > 0).then_some(self.curve)
+        (!self.sizes.is_empty()).then_some(self.curve)
     }
 
-    /// A batch ran.
+    /// A batch ran. Called for each, with the scheduler's lock held: a few multiplications a size.
     pub fn learn(&mut self, rows: usize, took: Duration) {
         let took = took.as_secs_f64().max(1e-9);
         let class = class(rows);
-        self.samples += 1;
-        self.lately = self.lately * (-1.0 / HALF_LIFE).exp2() + 1.0;
-        let samples = self.samples;
+        self.lately = self.lately * FADE + 1.0;
+        self.sizes.iter_mut().for_each(|s| s.fresh *= FADE);
         match self.sizes.iter_mut().find(|s| s.class == class) {
             Some(size) => {
                 let before = size.seconds;
-                size.learn(rows as f64, took, samples);
+                size.learn(rows as f64, took);
                 let (change, part) = (size.seconds / before, size.lately / self.lately);
                 self.follow(change, part);
             }
@@ -100,7 +99,7 @@ impl Cost {
                 deviation: took / 4.0,
                 count: 1,
                 lately: 1.0,
-                last: samples,
+                fresh: 1.0,
             }),
         }
         self.curve = self.fit();
@@ -109,10 +108,8 @@ impl Cost {
     /// A machine that got slower got so for all sizes, also for those that it does not run at present. They
     /// take part in the change of each that it does run, by how large a part of the batches that one is.
     fn follow(&mut self, change: f64, part: f64) {
-        let samples = self.samples;
         for size in &mut self.sizes {
-            let stale = 1.0 - freshness(samples, size.last);
-            size.seconds *= change.powf(part * stale);
+            size.seconds *= 1.0 + (change - 1.0) * part * (1.0 - size.fresh);
         }
     }
 
@@ -120,7 +117,7 @@ impl Cost {
     fn fit(&self) -> Curve {
         let (mut n, mut x, mut xx, mut y, mut xy) = (0.0, 0.0, 0.0, 0.0, 0.0);
         for size in &self.sizes {
-            let known = size.count.min(20) as f64 * freshness(self.samples, size.last).max(STALE);
+            let known = size.count.min(20) as f64 * size.fresh.max(STALE);
             let weight = known / (size.seconds * size.seconds);
             n += weight;
             x += weight * size.rows;
@@ -143,10 +140,10 @@ impl Cost {
 }
 
 impl Size {
-    fn learn(&mut self, rows: f64, took: f64, samples: u64) {
+    fn learn(&mut self, rows: f64, took: f64) {
         self.count += 1;
-        self.lately = self.lately * freshness(samples, self.last) + 1.0;
-        self.last = samples;
+        self.lately = self.lately * self.fresh + 1.0;
+        self.fresh = 1.0;
         let gain = GAIN.max(1.0 / self.count as f64);
         let far = CLIP * self.deviation.max(0.02 * self.seconds);
         let off = (took - self.seconds).clamp(-far, far);
@@ -154,10 +151,6 @@ impl Size {
         self.seconds += gain * off;
         self.deviation += gain * (off.abs() - self.deviation);
     }
-}
-
-fn freshness(samples: u64, last: u64) -> f64 {
-    (-((samples - last) as f64) / HALF_LIFE).exp2()
 }
 
 fn class(rows: usize) -> usize {

@@ -33,7 +33,7 @@ pub(super) struct Lanes<W> {
     pub served: Rate,
     pub refused: Rate,
     aim: Aim,
-    /// Of all shapes, for one that is new.
+    /// What was learnt before there was a lane.
     cost: Cost,
     batches: u64,
 }
@@ -55,15 +55,18 @@ impl<W: Work> Lanes<W> {
         }
     }
 
-    /// What batches of a shape cost, or as long as none ran, those of any shape.
+    /// What batches of a shape cost, or as long as none ran, those of the shape that ran last.
     pub fn curve(&self, shape: &[usize]) -> Option<Curve> {
-        self.lanes.get(shape).and_then(|l| l.cost.curve()).or(self.cost.curve())
+        self.lanes.get(shape).and_then(|l| l.cost.curve()).or_else(|| self.last_curve())
     }
 
     /// What batches of the shape cost that ran last.
     pub fn last_curve(&self) -> Option<Curve> {
-        let last = self.lanes.values().max_by_key(|l| l.used);
-        last.and_then(|l| l.cost.curve()).or(self.cost.curve())
+        self.last_cost().curve()
+    }
+
+    fn last_cost(&self) -> &Cost {
+        self.lanes.values().max_by_key(|l| l.used).map_or(&self.cost, |l| &l.cost)
     }
 
     /// Rows of the largest batch. Who comes just when one was started waits for it and then for the own one,
@@ -113,10 +116,11 @@ impl<W: Work> Lanes<W> {
         self.queued += work.iter().map(Work::rows).sum::<usize>();
         let lane = match self.lanes.get_mut(shape) {
             Some(lane) => lane,
-            // What all shapes cost is more than nothing, and gives way to what this one does.
+            // What another shape costs is more than nothing, and gives way to what this one does.
             None => {
+                let cost = self.last_cost().clone();
                 let lane = self.lanes.entry(shape.into()).or_default();
-                lane.cost = self.cost.clone();
+                lane.cost = cost;
                 lane
             }
         };
@@ -173,10 +177,8 @@ impl<W: Work> Lanes<W> {
 
     /// A batch ran so long, of that shape if one is given.
     pub fn learn(&mut self, shape: Option<&[usize]>, rows: usize, took: Duration) {
-        self.cost.learn(rows, took);
-        if let Some(lane) = shape.and_then(|shape| self.lanes.get_mut(shape)) {
-            lane.cost.learn(rows, took);
-        }
+        let lane = shape.and_then(|shape| self.lanes.get_mut(shape));
+        lane.map_or(&mut self.cost, |lane| &mut lane.cost).learn(rows, took);
     }
 
     /// An answer came so long after its request.

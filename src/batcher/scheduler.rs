@@ -47,6 +47,9 @@ struct State {
 pub(super) struct Counted {
     pub model: Arc<str>,
     pub metrics: Weak<VersionMetrics>,
+    /// Rows that wait, for those who only want to know whether there is room: too many for a moment when
+    /// some were dropped, which the lock puts right.
+    queued: Arc<AtomicUsize>,
 }
 
 /// The queue of one loaded version; closes when dropped.
@@ -57,6 +60,7 @@ pub struct Queue {
     target: Arc<Target>,
     /// Requests that hold a place and are not queued yet.
     preparing: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
 }
 
 /// A place in a queue, held while a request is decoded: so that no work is put into a request
@@ -107,13 +111,14 @@ impl Scheduler {
         if let BatchMode::Fixed(n) = mode {
             limits.max_batch = n;
         }
-        let counted =
-            Counted { model: target.name.clone(), metrics: Arc::downgrade(&target.metrics) };
+        let queued = Arc::<AtomicUsize>::default();
+        let metrics = Arc::downgrade(&target.metrics);
+        let counted = Counted { model: target.name.clone(), metrics, queued: queued.clone() };
         let mut state = self.shared.lock();
         let id = state.core.open(target.name.clone(), limits);
         state.counted.insert(id, counted);
         drop(state);
-        Queue { shared: self.shared.clone(), id, limits, target, preparing: Arc::default() }
+        Queue { shared: self.shared.clone(), id, limits, target, preparing: Arc::default(), queued }
     }
 
     /// Runs what is queued, then ends the threads.
@@ -126,16 +131,32 @@ impl Scheduler {
     }
 }
 
+impl State {
+    /// Tells how many rows wait in a queue.
+    fn count(&self, id: QueueId) {
+        let Some(counted) = self.counted.get(&id) else { return };
+        let rows = self.core.queued_rows(id);
+        counted.queued.store(rows, Ordering::Relaxed);
+        if let Some(metrics) = counted.metrics.upgrade() {
+            metrics.queue_rows(rows);
+        }
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         // The core is consistent between calls, so a panic elsewhere did not spoil it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks until there is a batch; `None` when the server stops and nothing is left.
-    pub fn take(&self) -> Option<(Run, Vec<Job>)> {
+    /// Says that a batch ran, so that its version may have another instance again, and blocks until there
+    /// is the next; `None` when the server stops and nothing is left. One lock for both.
+    pub fn take(&self, done: Option<(Run, Duration)>) -> Option<(Run, Vec<Job>)> {
         let mut dead = Vec::new();
         let mut state = self.lock();
+        if let Some((run, took)) = done {
+            state.core.done(run, took, Instant::now());
+        }
         loop {
             let next = state.core.next(Instant::now(), &mut dead);
             if !dead.is_empty() {
@@ -148,9 +169,7 @@ impl Shared {
             }
             state = match next {
                 Next::Run(run, batch) => {
-                    if let Some(job) = batch.first() {
-                        job.target.metrics.queue_rows(state.core.queued_rows(run.queue));
-                    }
+                    state.count(run.queue);
                     // Each thread that has its batch wakes the next one while there is more.
                     if state.parked > 0 && state.core.has_work() {
                         self.work.notify_one();
@@ -180,12 +199,6 @@ impl Shared {
         };
         state.parked -= 1;
         state
-    }
-
-    /// The batch ran: its version may have another instance again. The thread goes on to
-    /// [`Shared::take`], so there is no other to wake.
-    pub fn done(&self, run: Run, took: Duration) {
-        self.lock().core.done(run, took, Instant::now());
     }
 
     /// What is asked of each queue.
@@ -237,6 +250,10 @@ impl Queue {
     }
 
     fn room_beside(&self, preparing: usize) -> Result<(), InferError> {
+        let rows = self.queued.load(Ordering::Relaxed) + preparing;
+        if self.limits.slo.is_none() && rows < self.limits.max_queue_rows {
+            return Ok(());
+        }
         let room = self.shared.lock().core.room(self.id, preparing, Instant::now());
         room.map_err(|refused| self.refusal(refused))
     }
@@ -301,7 +318,7 @@ impl Queue {
             return Err(InferError::ShuttingDown);
         }
         let pushed = state.core.push(self.id, shape, jobs, now, &mut dead);
-        self.target.metrics.queue_rows(state.core.queued_rows(self.id));
+        state.count(self.id);
         let wake = pushed.is_ok() && state.parked > 0;
         drop(state);
         if wake {

@@ -8,7 +8,8 @@ use crate::engine::{self, Batch, BatchMode, EngineError};
 use crate::tensor::Tensor;
 
 pub(super) fn run(shared: &Shared) {
-    while let Some((run, batch)) = shared.take() {
+    let mut done = None;
+    while let Some((run, batch)) = shared.take(done.take()) {
         let start = Instant::now();
         if !batch.is_empty() {
             let _at_work = shared.headroom.at_work();
@@ -16,7 +17,7 @@ pub(super) fn run(shared: &Shared) {
             compute(batch, start);
             shared.metrics.threads_busy.dec();
         }
-        shared.done(run, start.elapsed());
+        done = Some((run, start.elapsed()));
     }
 }
 
