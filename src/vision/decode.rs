@@ -29,6 +29,10 @@ impl Default for ImageLimits {
 pub(super) struct Picture {
     /// Stored width and height.
     pub size: (u32, u32),
+    /// Pixels of the file that one of these stands for, along each side.
+    pub by: u32,
+    /// Width and height of `pixels`: of `size`, if `by` is 1.
+    pub decoded: (u32, u32),
     /// Bytes a pixel: grey, grey and alpha, RGB, or RGB and alpha.
     pub components: usize,
     /// Rows from the top, no padding.
@@ -38,7 +42,14 @@ pub(super) struct Picture {
 }
 
 /// Decodes the first frame. Alpha is kept and meant to be ignored; 16 bits become their upper 8.
-pub(super) fn decode(encoded: &[u8], limits: &ImageLimits) -> Result<Picture, VisionError> {
+///
+/// `shrink` is told the upright width and height, and may ask for a half, a quarter or an eighth of them (2, 4,
+/// 8), which it gets if it is a JPEG.
+pub(super) fn decode(
+    encoded: &[u8],
+    limits: &ImageLimits,
+    shrink: impl FnOnce((u32, u32)) -> u32,
+) -> Result<Picture, VisionError> {
     if encoded.len() > limits.max_bytes {
         return Err(VisionError::TooLarge { got: encoded.len(), limit: limits.max_bytes });
     }
@@ -58,6 +69,13 @@ pub(super) fn decode(encoded: &[u8], limits: &ImageLimits) -> Result<Picture, Vi
     }
     // Damaged metadata is no reason to refuse a photo that can be seen.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let turn = Turn::from(orientation);
+    let by = if format == "JPEG" { shrink(turn.size((width, height))) } else { 1 };
+    if by > 1
+        && let Some((decoded, components, pixels)) = jpeg::scaled(encoded, by)
+    {
+        return Ok(Picture { size: (width, height), by, decoded, components, pixels, turn });
+    }
     let (components, wide) = match decoder.color_type() {
         ColorType::L8 => (1, false),
         ColorType::La8 => (2, false),
@@ -75,7 +93,8 @@ pub(super) fn decode(encoded: &[u8], limits: &ImageLimits) -> Result<Picture, Vi
     if wide {
         keep_upper_bytes(&mut pixels);
     }
-    Ok(Picture { size: (width, height), components, pixels, turn: orientation.into() })
+    let size = (width, height);
+    Ok(Picture { size, by: 1, decoded: size, components, pixels, turn })
 }
 
 /// The format's name, by the first bytes.
@@ -154,7 +173,7 @@ mod tests {
     }
 
     fn first_pixel(name: &str) -> Vec<u8> {
-        let picture = decode(&fixture(name), &ImageLimits::default()).unwrap();
+        let picture = decode(&fixture(name), &ImageLimits::default(), |_| 1).unwrap();
         picture.pixels[..picture.components].to_vec()
     }
 
@@ -211,8 +230,38 @@ mod tests {
                 _ => 0,
             };
             for cut in 0..whole.len() - tail {
-                let result = decode(&whole[..cut], &ImageLimits::default());
-                assert!(result.is_err_and(|e| e.is_callers_fault()), "{name} cut at {cut}");
+                for by in [1, 2] {
+                    let result = decode(&whole[..cut], &ImageLimits::default(), |_| by);
+                    assert!(result.is_err_and(|e| e.is_callers_fault()), "{name} cut at {cut}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_jpeg_has_the_colours_of_the_whole() {
+        for name in ALL {
+            let whole = decode(&fixture(name), &ImageLimits::default(), |_| 1).unwrap();
+            for by in [2, 4, 8] {
+                let upright = whole.turn.size(whole.size);
+                let told = |size| {
+                    assert_eq!(size, upright, "{name}");
+                    by
+                };
+                let part = decode(&fixture(name), &ImageLimits::default(), told).unwrap();
+                assert_eq!((part.components, part.turn), (whole.components, whole.turn), "{name}");
+                // What has another format, or four inks, is decoded as a whole.
+                let scales = name.ends_with("jpg") && name != "cmyk.jpg" && name != "ycck.jpg";
+                let by = if scales { by } else { 1 };
+                let (w, h) = whole.size;
+                assert_eq!((part.size, part.by), ((w, h), by), "{name}");
+                assert_eq!(part.decoded, (w.div_ceil(by), h.div_ceil(by)), "{name} by {by}");
+                let mean = |p: &Picture| {
+                    let sum: u64 = p.pixels.iter().map(|v| u64::from(*v)).sum();
+                    sum as f64 / p.pixels.len() as f64
+                };
+                let off = (mean(&part) - mean(&whole)).abs();
+                assert!(off < 3.0, "{name} by {by}: {off}");
             }
         }
     }
@@ -225,17 +274,18 @@ mod tests {
         bomb.extend([0x0f, 0xb0, 0xe2, 0x15]);
         bomb.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
         let limits = ImageLimits::default();
-        let got = decode(&bomb, &limits).err().unwrap();
+        let got = decode(&bomb, &limits, |_| 8).err().unwrap();
         let limit = limits.max_pixels;
         assert_eq!(got, VisionError::TooManyPixels { width: 60000, height: 60000, limit });
         let small = ImageLimits { max_bytes: 10, ..limits };
-        let got = decode(&bomb, &small).err().unwrap();
+        let got = decode(&bomb, &small, |_| 8).err().unwrap();
         assert_eq!(got, VisionError::TooLarge { got: bomb.len(), limit: 10 });
     }
 
     #[test]
     fn what_is_no_image_is_named() {
-        let said = |bytes: &[u8]| decode(bytes, &ImageLimits::default()).err().unwrap().to_string();
+        let said =
+            |bytes: &[u8]| decode(bytes, &ImageLimits::default(), |_| 1).err().unwrap().to_string();
         assert_eq!(said(b""), "expected a JPEG, PNG, WebP or GIF image, got no bytes");
         assert_eq!(
             said(b"%PDF-1.7 x"),

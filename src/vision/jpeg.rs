@@ -1,7 +1,9 @@
-//! Whether a JPEG is all there.
+//! What is special of JPEGs: whether all is there, and less of it than all.
 //!
 //! The decoder fills what is missing of a cut JPEG with grey and says nothing, and a model would
 //! classify the grey. So the markers are walked first; the entropy-coded data is only skimmed.
+
+use jpeg_decoder::PixelFormat;
 
 /// Whether the file reaches its end-of-image marker. Segments are skipped whole, so a thumbnail's
 /// marker does not count.
@@ -38,6 +40,29 @@ fn next_marker(data: &[u8], mut at: usize) -> Option<usize> {
             return Some(at);
         }
     }
+}
+
+/// Width and height, components a pixel and pixels of a half, a quarter or an eighth of each side. Of 8 × 8
+/// coefficients only the low frequencies are transformed, so that most of the work is not done; the other
+/// decoder, which is faster at all of it, can't. `None` for what this one doesn't take: the other one tells
+/// why, if there is something wrong with it.
+pub(super) fn scaled(encoded: &[u8], by: u32) -> Option<((u32, u32), usize, Vec<u8>)> {
+    let mut decoder = jpeg_decoder::Decoder::new(encoded);
+    decoder.read_info().ok()?;
+    let info = decoder.info()?;
+    let part = |side: u16| u32::from(side).div_ceil(by);
+    let size = (part(info.width), part(info.height));
+    let (width, height) = (u16::try_from(size.0).ok()?, u16::try_from(size.1).ok()?);
+    let components = match info.pixel_format {
+        PixelFormat::L8 => 1,
+        PixelFormat::RGB24 => 3,
+        PixelFormat::L16 | PixelFormat::CMYK32 => return None,
+    };
+    let got = decoder.scale(width, height).ok()?;
+    let pixels = decoder.decode().ok()?;
+    let fits =
+        got == (width, height) && pixels.len() == size.0 as usize * size.1 as usize * components;
+    fits.then_some((size, components, pixels))
 }
 
 #[cfg(test)]

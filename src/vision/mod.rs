@@ -31,7 +31,7 @@ pub use self::detect::{Detection, Detector};
 pub use self::error::VisionError;
 pub use self::image::ImagePipeline;
 pub use self::input_spec::{
-    Colour, Filter, ImageSpec, InputSpec, Layout, PerChannel, ResizeMode, Size,
+    Colour, Decode, Filter, ImageSpec, InputSpec, Layout, PerChannel, ResizeMode, Size,
 };
 pub use self::output_spec::{
     BoxFormat, ClassificationSpec, Coordinates, DetectionSpec, OutputSpec,

@@ -46,6 +46,12 @@ impl Placement {
         }
     }
 
+    /// How many times larger each side of what is used is than where it lies, at the least.
+    pub(super) fn shrinks(&self) -> f64 {
+        let of = |used: u32, lies: u32| f64::from(used) / f64::from(lies);
+        of(self.used.2, self.lies.2).min(of(self.used.3, self.lies.3))
+    }
+
     /// The photo's coordinates, in pixels and within the photo, of the model's `x`, `y`.
     pub fn to_source(&self, x: f32, y: f32) -> (f32, f32) {
         let back = |v: f32, (at, len): (u32, u32), (from, used): (u32, u32), max: u32| {
@@ -95,7 +101,7 @@ mod tests {
     #[test]
     fn a_crop_maps_back_to_where_it_was_cut() {
         let p = Placement::new(ResizeMode::Crop, 0.5, (400, 200), (50, 50));
-        assert_eq!(p.used, (150, 50, 100, 100));
+        assert_eq!((p.used, p.shrinks()), ((150, 50, 100, 100), 2.0));
         assert_eq!(p.to_source(25.0, 0.0), (200.0, 50.0));
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn resize(
 ) -> Result<Vec<u8>, VisionError> {
     let (turn, components) = (picture.turn, picture.components);
     let (left, top, width, height) = turn.stored_box(placement.used, picture.size);
-    let (x, y, lie_width, lie_height) = placement.lies;
+    let (.., lie_width, lie_height) = placement.lies;
     let small = turn.size((lie_width, lie_height));
     let kind = match components {
         1 => PixelType::U8,
@@ -31,16 +31,23 @@ pub(super) fn resize(
     };
     // None of these can happen: the sizes are above 0 and the box lies within the picture.
     let broken = |e: &dyn std::error::Error| VisionError::Spec(format!("can't resize: {e}"));
-    let from = ImageRef::new(picture.size.0, picture.size.1, &picture.pixels, kind)
+    let from = ImageRef::new(picture.decoded.0, picture.decoded.1, &picture.pixels, kind)
         .map_err(|e| broken(&e))?;
-    // A view, not a copy; unlike the resizer's own crop box, it lets nothing outside weigh in.
-    let from = CroppedImage::new(&from, left, top, width, height).map_err(|e| broken(&e))?;
     let options = ResizeOptions::new()
         .resize_alg(algorithm(filter))
         // Alpha is ignored, so it must not weigh in either.
         .use_alpha(false);
     let mut resizer = Resizer::new();
     let mut to = Image::new(small.0, small.1, kind);
+    if picture.by > 1 {
+        // The box need not begin where a pixel does. A fourth of the model's pixel would be seen.
+        let part = |at: u32| f64::from(at) / f64::from(picture.by);
+        let options = options.crop(part(left), part(top), part(width), part(height));
+        resizer.resize(&from, &mut to, &options).map_err(|e| broken(&e))?;
+        return Ok(place(picture, to.into_vec(), placement, target, pad));
+    }
+    // A view, not a copy; unlike the resizer's own crop box, it lets nothing outside weigh in.
+    let from = CroppedImage::new(&from, left, top, width, height).map_err(|e| broken(&e))?;
     if width == small.0 || height == small.1 {
         resizer.resize(&from, &mut to, &options).map_err(|e| broken(&e))?;
     } else {
@@ -51,11 +58,23 @@ pub(super) fn resize(
         resizer.resize(&from, &mut half, &options).map_err(|e| broken(&e))?;
         resizer.resize(&half, &mut to, &options).map_err(|e| broken(&e))?;
     }
-    let resized = to.into_vec();
-    if turn.is_none() && small == target {
-        return Ok(resized);
-    }
+    Ok(place(picture, to.into_vec(), placement, target, pad))
+}
 
+/// Turns what was resized upright, onto a canvas of `target` width and height.
+fn place(
+    picture: &Picture,
+    resized: Vec<u8>,
+    placement: &Placement,
+    target: (u32, u32),
+    pad: u8,
+) -> Vec<u8> {
+    let (turn, components) = (picture.turn, picture.components);
+    let (x, y, lie_width, lie_height) = placement.lies;
+    let small = turn.size((lie_width, lie_height));
+    if turn.is_none() && small == target {
+        return resized;
+    }
     let mut canvas = vec![pad; target.0 as usize * target.1 as usize * components];
     let rows = canvas.chunks_exact_mut(target.0 as usize * components);
     for (row, to) in rows.skip(y as usize).take(lie_height as usize).enumerate() {
@@ -66,7 +85,7 @@ pub(super) fn resize(
             pixel.copy_from_slice(&resized[at..at + components]);
         }
     }
-    Ok(canvas)
+    canvas
 }
 
 fn algorithm(filter: Filter) -> ResizeAlg {
@@ -84,7 +103,8 @@ mod tests {
     use super::*;
 
     fn grey(size: (u32, u32), pixels: &[u8]) -> Picture {
-        Picture { size, components: 1, pixels: pixels.to_vec(), turn: Default::default() }
+        let (pixels, turn) = (pixels.to_vec(), Default::default());
+        Picture { size, by: 1, decoded: size, components: 1, pixels, turn }
     }
 
     #[test]
