@@ -124,6 +124,24 @@ pub enum InferError {
         /// What its versions are doing instead.
         reason: String,
     },
+    /// The model is loaded when a request asks for it, and isn't now.
+    #[error("model {0} is loaded on demand and is not loaded now")]
+    NotLoaded(String),
+    /// A model can't be loaded on demand, since what is loaded and in use leaves it no room.
+    #[error(
+        "model {model} can't be loaded now: its files take {needs} bytes, and {used} of the {budget} of \
+         model_memory_bytes are in use"
+    )]
+    NoRoom {
+        /// Model asked for.
+        model: String,
+        /// Bytes of its files.
+        needs: u64,
+        /// Bytes of the files of what is loaded and can't make room.
+        used: u64,
+        /// The setting.
+        budget: u64,
+    },
     /// The request does not fit the model or the protocol.
     #[error("{0}")]
     Invalid(String),
@@ -244,6 +262,8 @@ impl InferError {
             InferError::TooLarge { .. } => Code::TooLarge,
             InferError::UnsupportedMedia(_) => Code::UnsupportedMedia,
             InferError::NotAvailable { .. }
+            | InferError::NotLoaded(_)
+            | InferError::NoRoom { .. }
             | InferError::QueueFull { .. }
             | InferError::TooLate { .. }
             | InferError::DecodersBusy(_)
@@ -282,6 +302,8 @@ impl InferError {
             | InferError::BodiesFull
             | InferError::CommandsFull(_)
             | InferError::ShuttingDown
+            | InferError::NotLoaded(_)
+            | InferError::NoRoom { .. }
             | InferError::NotAvailable { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }

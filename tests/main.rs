@@ -7,6 +7,7 @@ mod batching;
 mod cache;
 mod churn;
 mod commands;
+mod demand;
 mod edge;
 mod engines;
 mod feedback;

@@ -229,6 +229,10 @@ fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
             memory: Memory::at(&config.engines.engine_cache),
         },
         warm_bytes: config.warm_bytes,
+        model_memory_bytes: match config.model_memory_bytes {
+            0 => u64::MAX,
+            bytes => bytes,
+        },
         limits: Limits {
             rule: Rule::default(),
             max_batch: config.max_batch,

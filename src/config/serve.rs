@@ -86,6 +86,12 @@ pub struct ServeConfig {
     #[arg(long, env = "OCELLI_WARM_BYTES", default_value_t = 4 << 30, value_name = "BYTES")]
     pub warm_bytes: u64,
 
+    /// Bytes of model files that are loaded at most where models are loaded on demand (model.toml:
+    /// load = "demand"): the idle one that was not used for longest makes room. Other models count and stay.
+    /// 0 sets no bound
+    #[arg(long, env = "OCELLI_MODEL_MEMORY_BYTES", default_value_t = 0, value_name = "BYTES")]
+    pub model_memory_bytes: u64,
+
     /// PEM file of the server's certificate and its chain; REST and gRPC then speak TLS over TCP, and
     /// the admin API where it is not on the loopback address
     #[arg(

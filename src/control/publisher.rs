@@ -49,6 +49,8 @@ pub struct Loaded {
     pub labels: BTreeMap<String, u64>,
     /// Every version known.
     pub statuses: BTreeMap<u64, VersionStatus>,
+    /// Whether a request has it loaded that finds it is not.
+    pub on_demand: bool,
     /// Why the model as a whole can't be served.
     pub problem: Option<String>,
 }
@@ -204,7 +206,7 @@ impl ModelState {
                 served.queue.hold_back((1..SLOTS / 2).contains(&weight));
             }
         }
-        let Loaded { versions, labels, statuses, problem, .. } = self.loaded.clone();
-        ModelRoutes { versions, labels, plan, statuses, problem }
+        let Loaded { versions, labels, statuses, on_demand, problem, .. } = self.loaded.clone();
+        ModelRoutes { versions, labels, plan, statuses, on_demand, problem }
     }
 }

@@ -1,11 +1,14 @@
 //! What may be asked of the control loop while it runs: load, unload, serve this list.
 //!
 //! Protocol doors hold [`Commands`]. It passes on what is asked over the channel that wakes the
-//! loop, and waits for the answer; it decides nothing. No request waits for a command.
+//! loop, and waits for the answer; it decides nothing. No request waits for a command, but one whose model is
+//! loaded on demand.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, mpsc};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, WeakShared};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::spec::VersionPolicy;
@@ -33,6 +36,8 @@ pub(super) struct Command {
 /// See the methods of [`Commands`].
 pub(super) enum Ask {
     Load(String),
+    /// A request needs it.
+    Bring(String),
     Unload(String),
     Configure(Vec<ModelConfig>),
 }
@@ -62,11 +67,15 @@ pub struct ModelConfig {
 pub struct Commands {
     wake: mpsc::Sender<Wake>,
     places: Arc<Semaphore>,
+    under_way: Arc<Mutex<HashMap<String, Asked>>>,
 }
+
+/// What several requests wait for, as long as one of them does.
+type Asked = WeakShared<BoxFuture<'static, Result<(), InferError>>>;
 
 impl Commands {
     pub(super) fn new(wake: mpsc::Sender<Wake>) -> Commands {
-        Commands { wake, places: Arc::new(Semaphore::new(WAITING)) }
+        Commands { wake, places: Arc::new(Semaphore::new(WAITING)), under_way: Arc::default() }
     }
 
     /// Takes an unloaded model into service, or looks again at one that is in it: for changed
@@ -74,6 +83,25 @@ impl Commands {
     /// reason of the newest that isn't; what was served before then goes on.
     pub async fn load(&self, model: &str) -> Result<(), InferError> {
         self.ask(Ask::Load(model.to_owned())).await
+    }
+
+    /// Has a model loaded that is loaded on demand, for a request that needs it. As many as need it at a time
+    /// ask once.
+    pub async fn bring(&self, model: &str) -> Result<(), InferError> {
+        let asked = {
+            let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            // One that nobody waits for any more is gone, and one that is done says how it was then.
+            let asked = under_way.get(model).and_then(WeakShared::upgrade);
+            asked.filter(|asked| asked.peek().is_none()).unwrap_or_else(|| {
+                let (this, name) = (self.clone(), model.to_owned());
+                let ask = async move { this.ask(Ask::Bring(name)).await };
+                let asked = ask.boxed().shared();
+                under_way.retain(|_, asked| asked.upgrade().is_some());
+                under_way.extend(asked.downgrade().map(|asked| (model.to_owned(), asked)));
+                asked
+            })
+        };
+        asked.await
     }
 
     /// Takes a model out of service until it is asked for again. `Ok` once no request is routed

@@ -13,6 +13,7 @@ mod orders;
 mod plan;
 mod quiet;
 mod reconciler;
+mod room;
 mod rounds;
 mod scan;
 pub mod spec;

@@ -8,6 +8,7 @@ use super::orders::{self, Ground};
 use super::rounds::{Loop, no_such_model, unreadable};
 use super::scan;
 use super::spec::ModelSpecFile;
+use super::versions::Out;
 use crate::error::InferError;
 
 impl Loop {
@@ -32,6 +33,7 @@ impl Loop {
                 }
                 tracing::info!(model = name, "asked to load");
                 self.orders.ask(&name, true);
+                self.orders.demand(&name);
                 self.try_again(&name);
                 Ok(BTreeSet::from([name]))
             }
@@ -41,8 +43,20 @@ impl Loop {
                 };
                 tracing::info!(model = name, "asked to unload");
                 self.orders.ask(&name, false);
-                self.take_out(&name, on_disk);
+                self.orders.put_by(&name);
+                self.take_out(&name, Out::Unloaded, on_disk);
                 Ok(BTreeSet::new())
+            }
+            Ask::Bring(name) => {
+                if !found.contains_key(&name) {
+                    return Err(no_such_model(&self.settings, &name));
+                }
+                if !self.orders.is_demanded(&name) {
+                    tracing::info!(model = name, "a request asks for it");
+                    self.orders.demand(&name);
+                    self.try_again(&name);
+                }
+                Ok(BTreeSet::from([name]))
             }
             Ask::Configure(models) => self.configure(models, &found),
         }
@@ -62,7 +76,7 @@ impl Loop {
         tracing::info!(models = ?names, "asked to serve these alone");
         self.orders.replace(list);
         for (name, on_disk) in found.iter().filter(|(name, _)| !names.contains(*name)) {
-            self.take_out(name, on_disk);
+            self.take_out(name, Out::Unloaded, on_disk);
         }
         names.iter().for_each(|name| self.try_again(name));
         Ok(names)

@@ -14,6 +14,8 @@ use crate::error::InferError;
 pub struct Orders {
     /// Whether a model was loaded or unloaded last, since the list.
     asked: BTreeMap<String, bool>,
+    /// Models that are loaded on demand, and were asked for.
+    demanded: BTreeSet<String>,
     /// The newest list; without one, every model of the repository is in service.
     list: Option<BTreeMap<String, ModelConfig>>,
 }
@@ -30,6 +32,21 @@ impl Orders {
         self.asked.insert(model.to_owned(), serve);
     }
 
+    /// Whether a request asked for a model that is loaded on demand.
+    pub fn is_demanded(&self, model: &str) -> bool {
+        self.demanded.contains(model)
+    }
+
+    /// A request asked for a model that is loaded on demand.
+    pub fn demand(&mut self, model: &str) {
+        self.demanded.insert(model.to_owned());
+    }
+
+    /// A model that is loaded on demand makes room until it is asked for again.
+    pub fn put_by(&mut self, model: &str) {
+        self.demanded.remove(model);
+    }
+
     /// A list that was checked replaces all that was asked before.
     pub fn replace(&mut self, list: BTreeMap<String, ModelConfig>) {
         self.asked.clear();
@@ -39,6 +56,7 @@ impl Orders {
     /// Forgets what was asked of models that left the repository. The list outlives them.
     pub fn keep_only(&mut self, found: &Found) {
         self.asked.retain(|model, _| found.contains_key(model));
+        self.demanded.retain(|model| found.contains_key(model));
     }
 
     /// What `model.toml` says, with the list's versions and labels instead of its own.

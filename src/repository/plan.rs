@@ -10,6 +10,9 @@ use crate::router::{VersionState, VersionStatus};
 /// The reason of a version that was asked out of service.
 pub const UNLOADED: &str = "unloaded by request";
 
+/// The reason of a version that is not loaded since nobody asks for it.
+pub const ON_DEMAND: &str = "loaded on demand";
+
 /// What is known of a version.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known {
@@ -91,9 +94,10 @@ pub fn outcome(
     Ok(())
 }
 
-/// The statuses of a model that was asked out of service: `UNLOADING` while requests still hold
+/// The statuses of a model that is out of service, and why: `UNLOADING` while requests still hold
 /// a version, of which `removed` are routed to no more as of now.
 pub fn out_of_service(
+    why: &str,
     before: &BTreeMap<u64, VersionStatus>,
     on_disk: &BTreeSet<u64>,
     removed: &BTreeSet<u64>,
@@ -103,7 +107,7 @@ pub fn out_of_service(
     let status = |version: &u64| {
         let held = held.contains(version);
         let state = if held { VersionState::Unloading } else { VersionState::End };
-        (*version, VersionStatus { state, error: Some(UNLOADED.to_owned()) })
+        (*version, VersionStatus { state, error: Some(why.to_owned()) })
     };
     on_disk.union(&held).map(status).collect()
 }
@@ -225,13 +229,16 @@ mod tests {
             (3, status(Start, None)),
         ]);
         let disk = BTreeSet::from([1, 2, 3]);
-        let out = out_of_service(&all, &disk, &BTreeSet::from([1]));
+        let out = out_of_service(UNLOADED, &all, &disk, &BTreeSet::from([1]));
         let end = status(End, why);
         let expected = [(1, status(Unloading, why)), (2, end.clone()), (3, end.clone())];
         assert_eq!(out, BTreeMap::from(expected.clone()));
         // The same again, and with a version that came and one whose files went.
-        assert_eq!(out_of_service(&out, &disk, &BTreeSet::new()), BTreeMap::from(expected));
-        let out = out_of_service(&out, &BTreeSet::from([2, 4]), &BTreeSet::new());
+        assert_eq!(
+            out_of_service(UNLOADED, &out, &disk, &BTreeSet::new()),
+            BTreeMap::from(expected)
+        );
+        let out = out_of_service(UNLOADED, &out, &BTreeSet::from([2, 4]), &BTreeSet::new());
         let expected = [(1, status(Unloading, why)), (2, end.clone()), (4, end)];
         assert_eq!(out, BTreeMap::from(expected));
     }

@@ -29,6 +29,8 @@ pub struct ReconcilerSettings {
     pub loader: Loader,
     /// Bytes of a model's files that are kept loaded only to be gone back to.
     pub warm_bytes: u64,
+    /// Bytes of the files of all that is loaded, beyond which what is loaded on demand makes room.
+    pub model_memory_bytes: u64,
     /// Limits where `model.toml` is silent.
     pub limits: Limits,
 }

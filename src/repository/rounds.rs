@@ -13,8 +13,8 @@ use super::commands::Wake;
 use super::orders::Orders;
 use super::plan::{self, Action};
 use super::scan::{self, Fingerprint};
-use super::spec::ModelSpecFile;
-use super::versions::ModelLoop;
+use super::spec::{LoadWhen, ModelSpecFile};
+use super::versions::{ModelLoop, Out};
 use super::waiting::Waiting;
 use crate::batcher::Scheduler;
 use crate::control::Publisher;
@@ -120,6 +120,7 @@ impl Loop {
         self.rounds += 1;
         self.again = false;
         self.waiting.forget_gone();
+        self.note_use();
         let rest = self.reconcile().unwrap_or_else(|e| {
             let root = self.settings.root.display();
             tracing::warn!(%root, error = %e, "can't read the repository");
@@ -172,12 +173,17 @@ impl Loop {
     /// One step for a model; `None` when all is as it should be.
     fn step(&mut self, name: &str, on_disk: &BTreeSet<u64>) -> Option<Action> {
         if !self.orders.serves(name) {
-            self.take_out(name, on_disk);
+            self.take_out(name, Out::Unloaded, on_disk);
+            return None;
+        }
+        let dir = self.settings.root.join(name);
+        let spec = ModelSpecFile::read(&dir, None).map(|spec| self.orders.over(name, spec));
+        let on_demand = spec.as_ref().is_ok_and(|spec| spec.load == LoadWhen::Demand);
+        if on_demand && !self.orders.is_demanded(name) {
+            self.take_out(name, Out::NoDemand, on_disk);
             return None;
         }
         self.bring_back(name, on_disk);
-        let dir = self.settings.root.join(name);
-        let spec = ModelSpecFile::read(&dir, None).map(|spec| self.orders.over(name, spec));
         let spec = match self.take_spec(name, spec, on_disk) {
             Ok(spec) => spec,
             Err(problem) => {
@@ -204,6 +210,16 @@ impl Loop {
         let whole = quiet.map(|(version, _)| *version).collect();
         let action = plan::next_action(&wanted, on_disk, &model.known, &whole);
         match &action {
+            Action::Load(version, files) if on_demand => {
+                if let Err(error) = self.make_room(name, files) {
+                    tracing::warn!(model = name, %error, "not loaded");
+                    self.waiting.tell(name, self.rounds, &Err(error));
+                    self.orders.put_by(name);
+                    self.take_out(name, Out::NoDemand, on_disk);
+                    return None;
+                }
+                self.load(name, *version, files.clone());
+            }
             Action::Load(version, files) => self.load(name, *version, files.clone()),
             Action::Unload(version) => self.unload(name, *version, on_disk),
             Action::Settle => self.show(name),

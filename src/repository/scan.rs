@@ -30,6 +30,13 @@ impl Fingerprint {
     }
 }
 
+impl Fingerprint {
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.1).sum()
+    }
+}
+
 type FileStamp = (PathBuf, u64, i64, i64, u64);
 
 fn list_files(dir: &Path, depth: usize, out: &mut Vec<FileStamp>) -> io::Result<()> {

@@ -20,10 +20,14 @@ pub struct ModelSpecFile {
     pub engine: Option<String>,
     /// What it computes in.
     pub precision: AskedPrecision,
+    /// Threads its engine uses within one batch; the server's setting if not given.
+    pub threads: Option<usize>,
     /// When answers should be there, `p99=50ms`: what can't be is refused.
     pub slo: Option<Slo>,
     /// The model's part of the compute threads' time while others want it too; 1 if not given.
     pub weight: Option<f64>,
+    /// When it is loaded.
+    pub load: LoadWhen,
     /// Batching of each version.
     pub batching: Batching,
     /// Which versions are loaded.
@@ -44,6 +48,17 @@ pub struct ModelSpecFile {
     pub input: Option<InputSpec>,
     /// What turns the model's outputs into answers.
     pub output: Option<OutputSpec>,
+}
+
+/// `load`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LoadWhen {
+    /// As soon as it is in the repository, for as long as it is.
+    #[default]
+    Start,
+    /// When a request asks for it, which waits; it may have to make room for others when it is idle.
+    Demand,
 }
 
 /// `precision`.
@@ -170,9 +185,10 @@ impl ModelSpecFile {
             || !alone.traffic.is_empty()
             || alone.versions != VersionPolicy::default()
             || alone.weight.is_some()
+            || alone.load != LoadWhen::default()
         {
             return Err(format!(
-                "{}: weight, [labels], [traffic] and [versions] belong in the model's own model.toml",
+                "{}: weight, load, [labels], [traffic] and [versions] belong in the model's own model.toml",
                 path.display()
             ));
         }
@@ -199,6 +215,9 @@ impl ModelSpecFile {
         }
         if batching.max_queue_delay_ms.is_some_and(|ms| !(0.0..=60_000.0).contains(&ms)) {
             return Err(complain("max_queue_delay_ms lies between 0 and 60000".to_owned()));
+        }
+        if spec.threads.is_some_and(|threads| !(1..=1024).contains(&threads)) {
+            return Err(complain("threads lies between 1 and 1024".to_owned()));
         }
         if spec.weight.is_some_and(|weight| !(0.001..=1000.0).contains(&weight)) {
             return Err(complain("weight lies between 0.001 and 1000".to_owned()));
@@ -290,6 +309,7 @@ mod tests {
         assert_eq!(parse(text).unwrap().limits(defaults), wanted);
         let error = parse("slo = \"50ms\"").unwrap_err();
         assert!(error.contains("m/model.toml:1") && error.contains("write p99=50ms"), "{error}");
+        assert!(parse("threads = 0").unwrap_err().contains("threads lies between"));
         assert!(parse("weight = 0").unwrap_err().contains("weight lies between"));
         assert!(parse("[batching]\nrule = \"some\"").unwrap_err().contains("`tuned` or `all`"));
     }

@@ -8,9 +8,10 @@ use std::time::{Instant, SystemTime};
 use super::load::{self, LoadError};
 use super::plan::{self, Known};
 use super::quiet::Quiet;
+use super::room::Used;
 use super::rounds::Loop;
 use super::scan::Fingerprint;
-use super::spec::ModelSpecFile;
+use super::spec::{LoadWhen, ModelSpecFile};
 use super::waiting::ANY_ROUND;
 use crate::batcher::{Limits, Target};
 use crate::cache::Cache;
@@ -24,10 +25,30 @@ use crate::vision::Answerer;
 #[derive(Default)]
 pub(super) struct ModelLoop {
     pub known: BTreeMap<u64, Known>,
+    /// When requests last came, as far as the loop has seen.
+    pub used: Used,
     pub quiet: Quiet,
     pub loaded: Loaded,
     traffic: Traffic,
     stand: Stand,
+}
+
+/// Why a model is out of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Out {
+    /// Somebody asked for that.
+    Unloaded,
+    /// It is loaded on demand, and no request asks for it.
+    NoDemand,
+}
+
+impl Out {
+    const fn reason(self) -> &'static str {
+        match self {
+            Out::Unloaded => plan::UNLOADED,
+            Out::NoDemand => plan::ON_DEMAND,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -62,13 +83,14 @@ impl Loop {
         let spec = spec.and_then(|spec| Ok((spec.traffic()?, spec)));
         let Some(model) = self.models.get_mut(name) else { return spec.map(|(_, spec)| spec) };
         let said = |m: &ModelLoop| {
-            let Loaded { problem, labels, selected, .. } = &m.loaded;
-            (problem.clone(), labels.clone(), selected.clone(), m.traffic.clone())
+            let Loaded { problem, labels, selected, on_demand, .. } = &m.loaded;
+            (problem.clone(), labels.clone(), selected.clone(), *on_demand, m.traffic.clone())
         };
         let before = said(model);
         let spec = match spec {
             Ok((traffic, spec)) => {
                 model.loaded.problem = None;
+                model.loaded.on_demand = spec.load == LoadWhen::Demand;
                 model.loaded.labels.clone_from(&spec.labels);
                 model.loaded.selected = spec.versions.select(on_disk);
                 model.traffic = traffic;
@@ -211,18 +233,24 @@ impl Loop {
 
     /// Takes a whole model out of service, or keeps what is told of one that is out in line with
     /// the disk. Who waits for it to be loaded waits in vain.
-    pub fn take_out(&mut self, name: &str, on_disk: &BTreeSet<u64>) {
-        let why = format!("model {name}: {} meanwhile", plan::UNLOADED);
-        self.waiting.tell(name, ANY_ROUND, &Err(InferError::Conflict(why)));
+    pub fn take_out(&mut self, name: &str, out: Out, on_disk: &BTreeSet<u64>) {
+        if out == Out::Unloaded {
+            let why = format!("model {name}: {} meanwhile", plan::UNLOADED);
+            self.waiting.tell(name, ANY_ROUND, &Err(InferError::Conflict(why)));
+        }
         let Some(model) = self.models.get_mut(name) else { return };
         // All at once: no traffic table is settled for a part of them.
         let removed = std::mem::take(&mut model.loaded.versions);
         let numbers = removed.keys().copied().collect();
-        let statuses = plan::out_of_service(&model.loaded.statuses, on_disk, &numbers);
-        if model.stand == Stand::Out && model.loaded.statuses == statuses {
+        let before = &model.loaded.statuses;
+        let statuses = plan::out_of_service(out.reason(), before, on_disk, &numbers);
+        let on_demand = out == Out::NoDemand;
+        let same = model.loaded.statuses == statuses && model.loaded.on_demand == on_demand;
+        if model.stand == Stand::Out && same {
             return;
         }
         model.stand = Stand::Out;
+        model.loaded.on_demand = on_demand;
         model.known.clear();
         model.loaded.problem = None;
         model.loaded.statuses = statuses;

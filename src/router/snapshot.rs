@@ -28,6 +28,8 @@ pub struct ModelRoutes {
     pub plan: Option<Plan>,
     /// Every version known, with what it is doing.
     pub statuses: BTreeMap<u64, VersionStatus>,
+    /// Whether a request has it loaded that finds it is not.
+    pub on_demand: bool,
     /// Why the model as a whole can't be served, such as a `model.toml` that can't be read.
     pub problem: Option<String>,
 }
@@ -117,6 +119,9 @@ impl Snapshot {
                 Some(status) if status.state != VersionState::End || status.error.is_some() => {
                     routes.not_available(name)
                 }
+                Some(_) if routes.on_demand && routes.versions.is_empty() => {
+                    routes.not_available(name)
+                }
                 _ => InferError::UnknownVersion { model: name.clone(), version },
             });
         };
@@ -142,6 +147,9 @@ impl ModelRoutes {
     }
 
     fn not_available(&self, model: &str) -> InferError {
+        if self.on_demand && self.versions.is_empty() && self.problem.is_none() {
+            return InferError::NotLoaded(model.to_owned());
+        }
         let states = self.statuses.iter().map(|(version, status)| match &status.error {
             Some(error) => format!("version {version}: {error}"),
             None => format!("version {version} is {}", status.state.name()),

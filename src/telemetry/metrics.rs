@@ -264,6 +264,11 @@ impl VersionMetrics {
         self.in_flight.inc();
     }
 
+    /// Requests that were routed here and are not answered yet.
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
     /// A request was answered with an HTTP status.
     pub fn finished(&self, status: u16, took: Duration) {
         self.in_flight.dec();

@@ -56,9 +56,10 @@ impl Context {
     }
 
     /// Picks the version that answers. `call` is the RPC's name.
-    pub fn route(&self, spec: &ModelSpec, call: &'static str) -> Result<Routed, InferError> {
+    pub async fn route(&self, spec: &ModelSpec, call: &'static str) -> Result<Routed, InferError> {
         let arrival = Arrival::new(call, &self.parts, self.started);
-        let routed = self.shared.route(spec, &arrival)?;
+        let timeout = || self.asks().ok().and_then(|asks| asks.timeout);
+        let routed = self.shared.route(spec, &arrival, timeout).await?;
         routed.passed(Stage::Decode, self.started.elapsed());
         // Of a stream, which has one head for all its answers, the first.
         drop(self.ticket.set(routed.ticket.clone()));

@@ -10,7 +10,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
-use super::{Arrival, HttpError, PREDICTION_ID, Shared};
+use super::{Arrival, HttpError, PREDICTION_ID, Shared, asks};
 use crate::error::InferError;
 use crate::protocol::body::{Read, discard};
 use crate::router::ModelSpec;
@@ -48,7 +48,8 @@ where
     let (parts, mut body) = request.into_parts();
     let waits = parts.headers.contains_key(header::EXPECT);
     let arrival = Arrival::new(call, &parts, Instant::now());
-    let answer = match shared.route(spec, &arrival) {
+    let timeout = || asks(&parts.headers).ok().and_then(|asks| asks.timeout);
+    let answer = match shared.route(spec, &arrival, timeout).await {
         Ok(routed) => {
             let answer = infer(shared, &routed, parts, &mut body).await;
             finish(routed, answer)

@@ -35,7 +35,7 @@ use crate::protocol::access::{AccessLayer, Caller, Right, Rules};
 use crate::protocol::grpc::status::is_grpc;
 use crate::protocol::openapi;
 use crate::repository::Commands;
-use crate::router::ModelSpec;
+use crate::router::{ModelSpec, ServedVersion};
 use crate::service::{InferenceService, Routed};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
@@ -88,9 +88,20 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Picks the version that answers; a request that reaches none is counted.
-    pub fn route(&self, spec: &ModelSpec, arrival: &Arrival<'_>) -> Result<Routed, InferError> {
-        let mut routed = self.service.route(spec, arrival).inspect_err(|error| {
+    /// Picks the version that answers; a request that reaches none is counted. One whose model is loaded on
+    /// demand waits for that, at most for its own time.
+    pub async fn route(
+        &self,
+        spec: &ModelSpec,
+        arrival: &Arrival<'_>,
+        timeout: impl FnOnce() -> Option<Duration>,
+    ) -> Result<Routed, InferError> {
+        let mut routed = self.service.route(spec, arrival);
+        if let Err(InferError::NotLoaded(model)) = &routed {
+            let brought = self.bring(model, timeout()).await;
+            routed = brought.and_then(|()| self.service.route(spec, arrival));
+        }
+        let mut routed = routed.inspect_err(|error| {
             let code = error.code().http().to_string();
             self.metrics.unrouted.with_label_values(&[&code]).inc();
         })?;
@@ -98,6 +109,30 @@ impl Shared {
             routed.trace = tracing.request(arrival.call, arrival.headers, arrival.at);
         }
         Ok(routed)
+    }
+
+    /// A version that could answer, for questions about the model. One that is loaded on demand is loaded:
+    /// clients ask for a model's signature before they send anything.
+    pub async fn version(&self, spec: &ModelSpec) -> Result<Arc<ServedVersion>, InferError> {
+        match self.service.router.version(spec) {
+            Err(InferError::NotLoaded(model)) => {
+                self.bring(&model, None).await?;
+                self.service.router.version(spec)
+            }
+            told => told,
+        }
+    }
+
+    async fn bring(&self, model: &str, timeout: Option<Duration>) -> Result<(), InferError> {
+        let timeout = timeout.unwrap_or_else(|| self.service.default_timeout());
+        let brought = self.wait(Some(timeout), self.repository.bring(model)).await;
+        brought.map_err(|error| match error {
+            // It is there and broken: no fault of who asks.
+            InferError::Conflict(reason) => {
+                InferError::NotAvailable { model: model.to_owned(), reason }
+            }
+            other => other,
+        })
     }
 
     /// What asks the repository to load and unload, where that is allowed on the public ports, and
@@ -145,7 +180,7 @@ impl Shared {
     pub fn is_model_ready(&self, spec: &ModelSpec) -> Result<bool, InferError> {
         match self.service.router.version(spec) {
             Ok(_) => Ok(true),
-            Err(InferError::NotAvailable { .. }) => Ok(false),
+            Err(InferError::NotAvailable { .. } | InferError::NotLoaded(_)) => Ok(false),
             Err(error) => Err(error),
         }
     }

@@ -46,7 +46,7 @@ pub(super) async fn model(
     let target = path::parse(request.method(), request.uri())?;
     match target {
         Target::Status(spec) => status::status(&shared, &spec),
-        Target::Metadata(spec) => status::metadata(&shared, &spec),
+        Target::Metadata(spec) => status::metadata(&shared, &spec).await,
         Target::Feedback(model) => {
             let (_, mut body) = request.into_parts();
             feedback(&shared, &model, &mut body).await

@@ -167,8 +167,8 @@ fn one(version: u64, status: &VersionStatus) -> OneStatus {
     }
 }
 
-pub fn metadata(shared: &Shared, spec: &ModelSpec) -> Result<Response, HttpError> {
-    let version = shared.service.router.version(spec)?;
+pub async fn metadata(shared: &Shared, spec: &ModelSpec) -> Result<Response, HttpError> {
+    let version = shared.version(spec).await?;
     let signature = version.signature();
     let signature = SignatureDef {
         inputs: tensor_infos(&signature.inputs),

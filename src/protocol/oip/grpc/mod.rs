@@ -71,7 +71,7 @@ async fn infer(
 ) -> Result<pb::ModelInferResponse, InferError> {
     let spec = infer::spec(&message.model, &message.version)?;
     let asks = context.asks()?;
-    let routed = context.route(&spec, "ModelInfer")?;
+    let routed = context.route(&spec, "ModelInfer").await?;
     let (id, typed) = (message.call.id.clone(), message.typed);
     let outputs = infer::run(&context.shared, &routed, message.call, asks).await;
     let began = Instant::now();

@@ -53,6 +53,7 @@ pub async fn model_metadata(
     asked: pb::ModelMetadataRequest,
 ) -> Answer<pb::ModelMetadataResponse> {
     let spec = spec(&asked.name, &asked.version)?;
+    context.shared.version(&spec).await?;
     let told = model::metadata(&context.shared.service.router, &spec)?;
     let tensor = |t: TensorMetadata| PbTensor {
         name: t.name,
@@ -73,6 +74,7 @@ pub async fn model_config(
     asked: pb::ModelConfigRequest,
 ) -> Answer<pb::ModelConfigResponse> {
     let spec = spec(&asked.name, &asked.version)?;
+    context.shared.version(&spec).await?;
     let told = model::config(&context.shared.service.router, &spec)?;
     let data_type = |name: &str| pb::DataType::from_str_name(name).unwrap_or_default().into();
     let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);

@@ -17,6 +17,7 @@ pub async fn metadata(
     State(shared): State<Arc<Shared>>,
     Named(spec): Named,
 ) -> Result<Response, HttpError> {
+    shared.version(&spec).await?;
     let metadata = model::metadata(&shared.service.router, &spec)?;
     Ok(json_answer(StatusCode::OK, &metadata))
 }
@@ -34,6 +35,7 @@ pub async fn config(
     State(shared): State<Arc<Shared>>,
     Named(spec): Named,
 ) -> Result<Response, HttpError> {
+    shared.version(&spec).await?;
     let config = model::config(&shared.service.router, &spec)?;
     Ok(json_answer(StatusCode::OK, &config))
 }

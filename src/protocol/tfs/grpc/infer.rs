@@ -161,7 +161,7 @@ pub async fn multi(
         let results: Result<_, InferError> = methods.into_iter().map(one).collect();
         Ok(MultiInferenceResponse { results: results? })
     };
-    let routed = context.route(&spec::read(Some(&spec))?, "MultiInference")?;
+    let routed = context.route(&spec::read(Some(&spec))?, "MultiInference").await?;
     let answer = run(&context, &routed, &signatures, input, answer).await;
     finish(routed, answer)
 }
@@ -172,7 +172,7 @@ async fn one<R: Send + 'static>(
     request: Infer,
     answer: impl FnOnce(&ServedVersion, &Computed) -> Result<R, InferError> + Send + 'static,
 ) -> Result<R, InferError> {
-    let routed = context.route(&spec::read(request.spec.as_ref())?, call)?;
+    let routed = context.route(&spec::read(request.spec.as_ref())?, call).await?;
     let signature = request.spec.unwrap_or_default().signature_name;
     let answer = run(context, &routed, &[signature], request.input, answer).await;
     finish(routed, answer)

@@ -43,7 +43,7 @@ pub async fn metadata(
         let what = format!("Metadata field {other} is not supported; there is {FIELD}");
         return Err(InferError::Invalid(what));
     }
-    let version = context.shared.service.router.version(&spec)?;
+    let version = context.shared.version(&spec).await?;
     let signatures = HashMap::from([(SIGNATURE.to_owned(), signature(&version))]);
     let map = SignatureDefMap { signature_def: signatures };
     let any = Any { type_url: MAP_TYPE.to_owned(), value: map.encode_to_vec() };

@@ -109,7 +109,7 @@ pub async fn predict(
     context: Arc<Context>,
     request: Predict,
 ) -> Result<PredictResponse, InferError> {
-    let routed = context.route(&spec::read(request.spec.as_ref())?, "Predict")?;
+    let routed = context.route(&spec::read(request.spec.as_ref())?, "Predict").await?;
     let answer = run(&context, &routed, request).await;
     finish(routed, answer)
 }
