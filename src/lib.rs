@@ -26,4 +26,5 @@ pub mod service;
 pub mod stats;
 pub mod telemetry;
 pub mod tensor;
+pub mod tune;
 pub mod vision;

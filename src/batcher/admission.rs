@@ -58,6 +58,20 @@ impl std::str::FromStr for Slo {
     }
 }
 
+impl Slo {
+    /// The quantile as a person writes it: `p99`.
+    pub fn quantile(&self) -> String {
+        // 0.57 is a little less than 57 hundredths.
+        format!("p{}", (self.share * 1e6).round() / 1e4)
+    }
+}
+
+impl std::fmt::Display for Slo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}={}ms", self.quantile(), self.within.as_nanos() as f64 / 1e6)
+    }
+}
+
 /// Which part of the objective is aimed at, so that the share holds which was asked for: the prediction errs,
 /// and a late answer in a hundred is what p99 allows.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +126,9 @@ mod tests {
         assert_eq!(slo, Slo { share: 0.99, within: Duration::from_millis(50) });
         let slo: Slo = " p99.9 = 1.5s ".parse().unwrap();
         assert!((slo.share - 0.999).abs() < 1e-12 && slo.within == Duration::from_millis(1500));
+        for same in ["p99=50ms", "p99.9=1500ms", "p57=0.25ms"] {
+            assert_eq!(same.parse::<Slo>().unwrap().to_string(), same);
+        }
         for wrong in
             ["", "50ms", "p99", "p99=", "p99=50", "p40=50ms", "p100=1s", "p99=0ms", "p99=1h"]
         {

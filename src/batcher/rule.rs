@@ -15,6 +15,16 @@ pub enum Rule {
     All,
 }
 
+impl Rule {
+    /// As `model.toml` names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rule::Tuned => "tuned",
+            Rule::All => "all",
+        }
+    }
+}
+
 /// What is taken of the rows that went before in the same stretch of work.
 const PAST: f64 = 0.5;
 /// The most load that counts: what is measured over a short while errs, and near 1 it would mean everything.

@@ -41,7 +41,7 @@ impl EngineChoice {
     }
 }
 
-fn precision(text: &str) -> Result<AskedPrecision, String> {
+pub(super) fn precision(text: &str) -> Result<AskedPrecision, String> {
     match text {
         "auto" => Ok(AskedPrecision::Auto),
         named => named.parse().map(|precision| match precision {

@@ -8,6 +8,7 @@ mod inspect;
 mod keys;
 mod predict;
 mod serve;
+mod tune;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -54,6 +55,11 @@ enum Command {
   ocelli bench models/efficientnet_lite0
   ocelli bench models/efficientnet_lite0 --batch 8 --threads 2 --seconds 10 --json")]
     Bench(bench::BenchArgs),
+    /// Find the settings with which a model does most here, and write them into its model.toml
+    #[command(after_help = "Examples:
+  ocelli tune models/efficientnet_lite0 --slo p99=50ms
+  ocelli tune models/efficientnet_lite0 --slo p99=50ms --dry-run --plot frontier.svg")]
+    Tune(tune::TuneArgs),
     /// Show which engines are here, where, and what they can do on this machine
     #[command(after_help = "Examples:
   ocelli engines
@@ -99,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args).map(|()| 0),
         Command::Predict(args) => predict::run(&args).map(|()| 0),
         Command::Bench(args) => bench::run(&args).map(|()| 0),
+        Command::Tune(args) => tune::run(&args).map(|()| 0),
         Command::Engines(args) => engines::run(&args).map(|()| 0),
         Command::Admin(command) => admin::run(&command),
         Command::Keys(args) => keys::run(&args).map(|()| 0),

@@ -115,6 +115,20 @@ impl Loader {
     ) -> Result<LoadedVersion, LoadError> {
         load(self, spec, model_dir, version_dir, fingerprint)
     }
+
+    /// The pairs of engine and precision, of those that `spec` leaves open, that give the reference's
+    /// answers.
+    pub fn agreeing(
+        &self,
+        spec: &ModelSpecFile,
+        version_dir: &Path,
+    ) -> Result<Vec<(&'static str, Precision)>, LoadError> {
+        let path = model_path(version_dir);
+        let bytes = read(&path)?;
+        let digest = hex(&Sha256::digest(&bytes));
+        let file = ModelFile { path: &path, bytes };
+        choice::agreeing(&Ask { loader: self, file: &file, digest: &digest, spec })
+    }
 }
 
 fn load(
@@ -124,8 +138,7 @@ fn load(
     version_dir: &Path,
     fingerprint: Option<&Fingerprint>,
 ) -> Result<LoadedVersion, LoadError> {
-    // One that is gone is told as one that can't be read.
-    let path = Format::find(version_dir).unwrap_or_else(|| version_dir.join("model.onnx"));
+    let path = model_path(version_dir);
     let bytes = read(&path)?;
     let digest = hex(&Sha256::digest(&bytes));
     let file = ModelFile { path: &path, bytes };
@@ -144,6 +157,11 @@ fn load(
     let (engine, precision, why) = (chosen.engine, chosen.precision, chosen.why);
     let format = Format::of(&path);
     Ok(LoadedVersion { engine, precision, format, why, model, image, answerer, digest, spec })
+}
+
+/// One that is gone is told as one that can't be read.
+fn model_path(version_dir: &Path) -> PathBuf {
+    Format::find(version_dir).unwrap_or_else(|| version_dir.join("model.onnx"))
 }
 
 fn read(path: &Path) -> Result<Bytes, LoadError> {

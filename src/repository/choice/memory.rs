@@ -39,7 +39,7 @@ struct Kept {
 impl Key {
     pub fn of(ask: &Ask<'_>, candidates: &Candidates) -> Key {
         let cpu = Cpu::read();
-        let (threads, instances) = (ask.loader.threads, ask.loader.instances);
+        let (threads, instances) = (ask.threads(), ask.instances());
         let machine = format!(
             "{} ({}), {threads} threads, {instances} at once",
             cpu.model,

@@ -15,6 +15,7 @@ mod trial;
 use std::sync::Arc;
 
 pub use memory::Memory;
+pub(crate) use samples::samples;
 pub use tolerance::{Difference, Tolerance};
 
 use candidates::Candidates;
@@ -90,14 +91,42 @@ pub(super) fn choose(ask: &Ask<'_>) -> Result<Choice, LoadError> {
     Ok(choice)
 }
 
+/// The pairs of engine and precision that give the reference's answers here, whatever their speed.
+pub(super) fn agreeing(ask: &Ask<'_>) -> Result<Vec<(&'static str, Precision)>, LoadError> {
+    let candidates = Candidates::of(&ask.loader.engines, ask.spec, ask.file.format())?;
+    let declared = Declared::read(ask.file);
+    let tolerance = |precision| Tolerance::of(precision, declared.quantised);
+    let (choice, tried) = trial::run(ask, &candidates, declared.signature.as_ref(), tolerance)?;
+    if tried.is_empty() {
+        return Ok(vec![(choice.engine, choice.precision)]);
+    }
+    let agrees = |(engine, precision): &(Arc<dyn engine::Engine>, Precision)| {
+        let one = |t: &&Tried| t.engine == engine.name() && t.precision == precision.name();
+        let agrees = tried.iter().find(one).is_some_and(|t| t.refused.is_none());
+        agrees.then_some((engine.name(), *precision))
+    };
+    Ok(candidates.pairs.iter().filter_map(agrees).collect())
+}
+
 impl Ask<'_> {
+    /// Threads within one run.
+    fn threads(&self) -> usize {
+        self.spec.threads.unwrap_or(self.loader.threads)
+    }
+
+    /// Runs at once.
+    fn instances(&self) -> usize {
+        let most = self.loader.instances;
+        self.spec.batching.instances.map_or(most, |asked| asked.min(most))
+    }
+
     fn load(
         &self,
         engine: &Arc<dyn engine::Engine>,
         precision: Precision,
         known: Option<&Signature>,
     ) -> Result<Arc<dyn Model>, engine::EngineError> {
-        let Loader { threads, instances, .. } = *self.loader;
+        let (threads, instances) = (self.threads(), self.instances());
         let options = LoadOptions { threads, instances, precision, known };
         engine::load(engine.as_ref(), self.file, &options)
     }

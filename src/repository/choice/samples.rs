@@ -17,7 +17,7 @@ const ROWS: usize = 3;
 
 /// Requests, each a tensor for every input; the first is of the fewest rows. `None` if the model has dimensions that
 /// nothing is known of.
-pub(super) fn samples(spec: &ModelSpecFile, signature: &Signature) -> Option<Vec<Vec<Tensor>>> {
+pub(crate) fn samples(spec: &ModelSpecFile, signature: &Signature) -> Option<Vec<Vec<Tensor>>> {
     // A declaration that doesn't fit is told when the version is put together.
     let image = image_input(spec, signature).ok().flatten();
     let rows = match signature.batch_mode {
