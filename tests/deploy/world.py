@@ -128,6 +128,7 @@ class World:
         self.statuses: dict = {}
         self.put("m", {1: STUDENT, 2: TEACHER}, TOML)
         self.put("narrow", {1: TEACHER}, "[batching]\nmax_queue_rows = 1\nmax_batch = 1\n")
+        self.put("kept", {1: STUDENT}, "[cache]\nmax_bytes = 1048576\n")
         self.put("photos", {1: TEACHER}, '[input]\nkind = "image"\nsize = [28, 28]\ncolour = "gray"\n')
         self.parts, self.replicas = [], []
         for name in NAMED:
@@ -202,6 +203,7 @@ class World:
         def now_and_then():
             self.post("/v1/models/m:predict", b"{}")
             self.post("/v1/models/nobody:predict", bodies[0])
+            self.post("/v1/models/kept:predict", bodies[next(turn) % 16])
             self.post("/v1/models/m:predict", bodies[0], {"x-request-timeout-ms": "1"})
             self.post("/v1/models/photos:predict", photo, {"content-type": "image/jpeg"})
             time.sleep(0.2)
