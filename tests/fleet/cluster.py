@@ -20,6 +20,8 @@ PRE_STOP, LAME_DUCK = 1.0, 3.0
 """Seconds. The balancer asks each second, and takes one out after two refusals."""
 DETECTED, NOTICED = 2.5, 1.5
 """Within so many seconds everybody knows that a replica is gone, or has come."""
+AGEING = ("--max-connection-age-ms", "2000")
+"""Connections are renewed meanwhile, as they are in the chart and by compose, each five minutes there."""
 ENDS = ("done", "rolled_back", "aborted")
 TOML = """
 [versions]
@@ -90,7 +92,7 @@ class Cluster:
     def serve(self, place: int) -> Server:
         env = self.kubernetes.env if self.kubernetes else {}
         doors = {"rest": self.rest[place], "grpc": self.grpc[place]}
-        return Server(self.root / "models", self.store, env=env, lame_duck=LAME_DUCK, **doors)
+        return Server(self.root / "models", self.store, *AGEING, env=env, lame_duck=LAME_DUCK, **doors)
 
     def kill(self, place: int):
         """With -9."""

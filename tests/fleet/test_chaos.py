@@ -107,7 +107,7 @@ def came_ready(arrival: Arrival):
 
 
 def served_too(cluster: Cluster, place: int, first: int):
-    """Calls of each way but keep-alive REST, which has no reason to leave a replica that is well."""
+    """By the balancer, and directly."""
     ways = Counter(request.split("-")[0] for request, found, status in cluster.balancer.balanced() if (found, status) == (place, 200))
     answered = sum(answers_of(cluster.servers[place]).values())
     assert ways["REST"] and ways["gRPC"]
