@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import random
 import re
-import socket
 import time
 import urllib.request
 from dataclasses import dataclass, field
@@ -79,8 +78,7 @@ class Rest:
                 self.address = self.pick(avoid)
                 self.kept = Http(self.address)
             self.kept.socket.sendall(self.kept.request(x, x_request_id=request))
-            line = self.kept.file.peek(1)
-            if not line:
+            if not self.kept.file.peek(1):
                 raise ConnectionError("closed without an answer")
             status, headers, body = self.kept.read()
         except OSError as error:

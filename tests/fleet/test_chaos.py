@@ -87,8 +87,7 @@ def only_of_the_killed(cluster: Cluster, killed: int, lost: list[Attempt]):
 
 def by_the_documents(documents: dict, answers: list[Attempt]):
     """Each answer is by the document that it names, of the versions in that, and no replica was long behind."""
-    created = {r: datetime.fromisoformat(d["created"].replace("Z", "+00:00")[:26] + "+00:00") for r, d in documents.items()}
-    created = sorted((when.timestamp(), revision) for revision, when in created.items())
+    created = sorted((datetime.fromisoformat(d["created"]).timestamp(), r) for r, d in documents.items())
     late = [0.0]
     for answer in answers:
         arms = {arm["version"] for arm in documents[answer.revision]["arms"]}
@@ -108,7 +107,8 @@ def came_ready(arrival: Arrival):
 
 def served_too(cluster: Cluster, place: int, first: int):
     """By the balancer, and directly."""
-    ways = Counter(request.split("-")[0] for request, found, status in cluster.balancer.balanced() if (found, status) == (place, 200))
+    balanced = [request for request, found, status in cluster.balancer.balanced() if (found, status) == (place, 200)]
+    ways = Counter(request.split("-")[0] for request in balanced)
     answered = sum(answers_of(cluster.servers[place]).values())
     assert ways["REST"] and ways["gRPC"]
     assert answered > sum(ways.values()) + first
