@@ -166,6 +166,8 @@ OVERVIEW = Dashboard(
         Panel("Slower than half a second", {"{{model}}": f"model:ocelli_slow:ratio_rate5m{{{M}}}"}, "Share of the answers; the objective is 1 %.", unit="percentunit"),
         Panel("Batch", {"{{model}}": f"{BY}(rate(ocelli_batch_rows_sum{{{M}}}{RATE})) / {BY}(rate(ocelli_batch_rows_count{{{M}}}{RATE}))"}, "Mean rows of a run."),
         Panel("Trouble", {"expired: {{model}}": f"{BY}(rate(ocelli_expired_total{{{M}}}{RATE}))", "abandoned: {{model}}": f"{BY}(rate(ocelli_abandoned_total{{{M}}}{RATE}))", "panics: {{model}}": f"{BY}(rate(ocelli_engine_panics_total{{{M}}}{RATE}))"}, "Deadlines that passed in the queue, callers that left, panics of the engine.", unit="cps"),
+        Panel("Load of the replicas", {"mean": f"avg(ocelli_load{{{N}}})", "highest": f"max(ocelli_load{{{N}}})"}, "Far apart: the balancer does not spread the work.", unit="percentunit", width=12),
+        Panel("Answered from the cache", {"{{model}}": f'{BY}(rate(ocelli_cache_requests_total{{{M}, result="hit"}}{RATE})) / {BY}(rate(ocelli_cache_requests_total{{{M}}}{RATE}))'}, "Share of the requests to models that have a cache.", unit="percentunit", width=12),
     ],
     [MODELS],
 )
@@ -266,6 +268,8 @@ AUTOSCALING = Dashboard(
         Panel("Time in the queue", {"{{model}} p50": quantile(0.5, "ocelli_queue_duration_seconds"), "{{model}} p99": quantile(0.99, "ocelli_queue_duration_seconds")}, "From queued to computed.", unit="s"),
         Panel("Refused", {"{{model}}: {{reason}}": f"sum by (model, reason) (rate(ocelli_rejected_total{{{M}}}{RATE}))"}, "No place in the queue: too late to scale.", unit="reqps"),
         Panel("Requests by replica", {"{{instance}}": f"sum by (instance) (rate(ocelli_requests_total{{{M}}}{RATE}))"}, "Whether the balancer spreads them.", unit="reqps"),
+        Panel("Work that waits", {"{{model}}": f"sum by (model) (ocelli_queued_seconds{{{M}}})"}, "Seconds of compute in the queues, in full batches: what the load counts of them.", unit="s", stack=True),
+        Panel("What a run is expected to take", {"{{model}} {{version}}: {{part}}": f"avg by (model, version, part) (ocelli_batch_cost_seconds{{{M}}})"}, "A fixed part, and one for each row, as measured: what the load is reckoned with.", unit="s"),
     ],
     [MODELS],
 )
@@ -287,6 +291,7 @@ RESOURCES = Dashboard(
         Panel("Up for", {"{{instance}}": f"time() - ({OWN('process_start_time_seconds')})"}, "Since the process started.", unit="s"),
         Panel("Loaded versions", {"{{instance}}": f"sum by (instance) (ocelli_loaded_versions{{{N}}})"}, "Loaded and warm, of all models."),
         Panel("Prediction log", {"{{outcome}}": f"sum by (outcome) (rate(ocelli_prediction_log_total{{{N}}}{RATE}))"}, "Predictions that were to be logged.", unit="cps"),
+        Panel("Cache", {"{{model}} {{version}}": f"sum by (model, version) (ocelli_cache_bytes{{{M}}})"}, "Bytes of answers that are kept, of all replicas, as of the last misses.", unit="bytes", stack=True),
     ],
     [MODELS],
 )

@@ -28,7 +28,8 @@ def say(value: float, unit: str) -> str:
         _, name, times = next((s for s in reversed(steps) if abs(value) >= s[0]), steps[1])
         return f"{value * times:.3g} {name}" if value else "0 s"
     if unit == "bytes":
-        return f"{value / 2**20:.4g} MiB"
+        name, size = ("MiB", 2**20) if abs(value) >= 2**20 else ("KiB", 2**10)
+        return f"{value / size:.3g} {name}"
     suffix = {"reqps": " req/s", "cps": " /s"}.get(unit, "")
     return f"{value:.3g}{suffix}" if abs(value) < 1000 else f"{value:.0f}{suffix}"
 
@@ -42,7 +43,7 @@ def draw(name: str, prometheus, path: Path):
     panels = dashboard["panels"]
     rows = max(p["gridPos"]["y"] + p["gridPos"]["h"] for p in panels)
     figure = plt.figure(figsize=(19, rows * 0.47 + 0.6), dpi=72, facecolor="#111217")
-    grid = GridSpec(rows, 24, figure, left=0.035, right=0.99, top=1 - 0.75 / (rows * 0.47 + 0.6), bottom=0.02, wspace=2.6, hspace=3.4)
+    grid = GridSpec(rows, 24, figure, left=0.035, right=0.99, top=1 - 0.75 / (rows * 0.47 + 0.6), bottom=0.02, wspace=2.6, hspace=4.4)
     figure.suptitle(dashboard["title"], color="white", x=0.02, ha="left", fontsize=15)
     for panel in panels:
         place = panel["gridPos"]
@@ -90,7 +91,8 @@ def series(axes, panel, prometheus, pending):
         for labels, points in prometheus.over(fill(target["expr"]))
         if any(math.isfinite(v) for _, v in points)
     ]
-    lines = sorted(lines)[:10]
+    # Those that are nothing all the time last.
+    lines = sorted(lines, key=lambda line: (not any(v for _, v in line[1]), line[0]))[:10]
     start = prometheus.started
     if not lines:
         axes.text(0.5, 0.5, "not measured yet" if pending else "No data", color="#6e7077", ha="center", va="center", transform=axes.transAxes)
@@ -101,14 +103,15 @@ def series(axes, panel, prometheus, pending):
         axes.stackplot([t - start for t in times], levels, colors=COLOURS, alpha=0.55, labels=[n for n, _ in lines])
     else:
         for (name, points), ink in zip(lines, COLOURS):
-            axes.plot([t - start for t, _ in points], [v for _, v in points], color=ink, lw=1.2, label=name)
+            axes.plot([t - start for t, _ in points], [v for _, v in points], color=ink, lw=1.2, label=name, clip_on=False)
     axes.grid(color="#2c3235", lw=0.5)
     axes.tick_params(colors="#8e8e8e", labelsize=7)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: say(v, defaults["unit"])))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:.0f} s"))
     axes.set_xlim(left=0)
-    axes.margins(y=0.15)
-    if defaults.get("min") == 0:
-        axes.set_ylim(bottom=0)
+    # Room for the legend.
+    low, high = axes.get_ylim()
+    low = 0 if defaults.get("min") == 0 else low
+    axes.set_ylim(low, high + (high - low) * (0.08 + 0.07 * math.ceil(len(lines) / 2)) if lines else high)
     if lines:
         axes.legend(fontsize=6.5, facecolor=PAPER, edgecolor="none", labelcolor=INK, loc="upper left", framealpha=0.6, ncols=2)

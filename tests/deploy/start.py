@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Measures a server's start and memory: seconds until it listens and is ready, with its files out of the page cache and
-in it; resident memory idle and under load.
+in it, and the CPU seconds of that, which are the same on a machine that others use; resident memory idle and under load.
 
     tests/deploy/start.py [MODELS] [ROUNDS]      MODELS has the demo model; the load comes from the same machine
 """
@@ -46,6 +46,12 @@ def start():
     raise RuntimeError("it did not start")
 
 
+def cpu(process) -> float:
+    """Seconds, of all its threads."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident(process) -> float:
     """MB."""
     status = Path(f"/proc/{process.pid}/status").read_text()
@@ -85,12 +91,13 @@ def main():
             if cache == "cold":
                 forget(files)
             process, _, listens, ready = start()
-            times[cache].append((listens, ready))
+            times[cache].append((listens, ready, cpu(process)))
             stop(process)
     for cache, found in times.items():
-        listens, ready = (statistics.median(column) for column in zip(*found))
-        spread = f"{min(r for _, r in found):.2f} to {max(r for _, r in found):.2f}"
+        listens, ready, used = (statistics.median(column) for column in zip(*found))
+        spread = f"{min(r for _, r, _ in found):.2f} to {max(r for _, r, _ in found):.2f}"
         print(f"{cache}: listens after {listens * 1000:.0f} ms, ready after {ready:.2f} s ({spread}, n = {len(found)})")
+        print(f"{cache}: ready after {used:.2f} s of CPU")
     process, rest, *_ = start()
     time.sleep(1)
     print(f"resident, idle: {resident(process):.0f} MB")

@@ -2,9 +2,7 @@
 
 import json
 import os
-import re
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -16,6 +14,7 @@ import numpy as np
 import urllib3
 import yaml
 
+from balancer import NAMED, Balancer, free_port
 from queries import ROOT, RULES
 
 BINARY = os.environ.get("OCELLI_BIN", ROOT / "target/release/ocelli")
@@ -30,14 +29,6 @@ class = true
 reference = 200
 window = 100
 """
-REPLICAS = ("ocelli-1", "ocelli-2", "ocelli-3")
-"""As deploy/ names them."""
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def until(condition, seconds: float, what="", pause=0.1):
@@ -92,7 +83,7 @@ class Prometheus:
         config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
         config["rule_files"] = [str(RULES)]
         (job,) = config["scrape_configs"]
-        assert tuple(job.pop("dns_sd_configs")[0]["names"]) == REPLICAS
+        assert tuple(job.pop("dns_sd_configs")[0]["names"]) == NAMED
         # The labels that a cluster would give.
         job["static_configs"] = [
             {"targets": [r.rest], "labels": {"namespace": "cv", "pod": f"vision-ocelli-{r.name}"}} for r in replicas
@@ -129,23 +120,6 @@ class Prometheus:
         return [(s["metric"], [(float(t), float(v)) for t, v in s["values"]]) for s in found]
 
 
-class Balancer:
-    """HAProxy with the configuration of deploy/compose, but for addresses."""
-
-    def __init__(self, root: Path, replicas: list[Replica]):
-        text = (ROOT / "deploy/compose/haproxy.cfg").read_text()
-        self.rest, self.grpc = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
-        text = text.replace("bind :8501", f"bind {self.rest}").replace("bind :8500", f"bind {self.grpc}")
-        # A test may have few files.
-        text = text.replace(" resolvers names init-addr last,libc,none", "").replace("maxconn 10000", "maxconn 1000")
-        for name, replica in zip(REPLICAS, replicas):
-            probed = replica.rest.rsplit(":", 1)[1]
-            text = text.replace(f"{name}:8501", replica.rest).replace(f"{name}:8500", replica.grpc)
-            text = re.sub(rf"(server {name} {re.escape(replica.grpc)}.* port) 8501", rf"\g<1> {probed}", text)
-        (root / "haproxy.cfg").write_text(text)
-        self.process = subprocess.Popen([shutil.which("haproxy"), "-q", "-f", root / "haproxy.cfg"])
-
-
 class World:
     def __init__(self, root: Path):
         self.root = root
@@ -154,12 +128,13 @@ class World:
         self.statuses: dict = {}
         self.put("m", {1: STUDENT, 2: TEACHER}, TOML)
         self.put("narrow", {1: TEACHER}, "[batching]\nmax_queue_rows = 1\nmax_batch = 1\n")
+        self.put("kept", {1: STUDENT}, "[cache]\nmax_bytes = 1048576\n")
         self.put("photos", {1: TEACHER}, '[input]\nkind = "image"\nsize = [28, 28]\ncolour = "gray"\n')
         self.parts, self.replicas = [], []
-        for name in REPLICAS:
+        for name in NAMED:
             self.replicas.append(Replica(root, name))
             self.parts.append(self.replicas[-1])
-        self.balancer = Balancer(root, self.replicas)
+        self.balancer = Balancer(root, [(r.rest, r.grpc) for r in self.replicas])
         self.parts.append(self.balancer)
         self.prometheus = Prometheus(root, self.replicas)
         self.parts.append(self.prometheus)
@@ -228,6 +203,7 @@ class World:
         def now_and_then():
             self.post("/v1/models/m:predict", b"{}")
             self.post("/v1/models/nobody:predict", bodies[0])
+            self.post("/v1/models/kept:predict", bodies[next(turn) % 16])
             self.post("/v1/models/m:predict", bodies[0], {"x-request-timeout-ms": "1"})
             self.post("/v1/models/photos:predict", photo, {"content-type": "image/jpeg"})
             time.sleep(0.2)

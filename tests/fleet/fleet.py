@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("OCELLI_BIN", ROOT / "target/release/ocelli")
 ALL = "[versions]\nall = true\n"
+ANY = "127.0.0.1:0"
 NOBODY = 65534
 PATIENCE = 10
 """Seconds that a server may take until it is ready."""
@@ -79,20 +80,22 @@ def put_model(models: Path, name: str, versions=range(1, 7), toml=ALL):
 
 
 class Server:
-    """A replica on ports of its own. It may be killed and started again."""
+    """A replica on ports of its own. It may be killed and started again. A store that is a path is a directory."""
 
-    def __init__(self, models: Path, store: Path | None, *flags: str, env=None, user=None, admin="127.0.0.1:0"):
-        self.models, self.store, self.flags, self.admin = models, store, flags, admin
+    def __init__(self, models: Path, store: Path | str | None, *flags: str, env=None, user=None, lame_duck=0.0, **doors: str):
+        self.models, self.store = models, store
+        self.flags = ("--lame-duck-ms", str(round(lame_duck * 1000)), *flags)
+        self.doors = {"rest": ANY, "grpc": ANY, "admin": ANY, **doors}
         self.env, self.user = env or {}, user
         self.start()
 
     def command(self) -> list:
         command = [BINARY, "serve", "--models", self.models, "--log-format", "json"]
-        command += ["--rest-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0"]
-        command += ["--admin-addr", self.admin]
+        for door, address in self.doors.items():
+            command += [f"--{door}-addr", address]
         if self.store:
-            command += ["--traffic-store", f"file:{self.store}"]
-        return command + ["--poll-ms", "100", "--settle-ms", "0", "--lame-duck-ms", "0", *self.flags]
+            command += ["--traffic-store", f"file:{self.store}" if isinstance(self.store, Path) else self.store]
+        return command + ["--poll-ms", "100", "--settle-ms", "0", *self.flags]
 
     def start(self):
         who = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
@@ -125,6 +128,11 @@ class Server:
     def stop(self):
         self.process.terminate()
         self.process.wait(timeout=60)
+
+    def afresh(self) -> "Server":
+        """With a new connection to the admin API, which leaves those that are idle for long."""
+        self.connection.close()
+        return self
 
     # The admin API. Not for several threads at a time.
 
@@ -194,7 +202,7 @@ class Fleet:
         if user:
             subprocess.run(["chown", "-R", f"{user}:{user}", self.root], check=True)
         self.replicas = [
-            Server(self.models, self.store, *flags, env=each["env"][i], user=user)
+            Server(self.models, self.store, *flags, env=each["env"][i], user=user, lame_duck=each.get("lame_duck", 0))
             for i in range(count)
         ]
 
