@@ -119,6 +119,8 @@ class Controller:
 
     def step(self, now: float, current: int, proposal: int | None) -> int:
         """How many replicas there should be from now on."""
+        # What it finds counts as asked for.
+        self.proposals = self.proposals or [(now, current)]
         if proposal is None:
             return current
         wanted = self.limited(now, current, self.stabilised(now, current, proposal))

@@ -108,6 +108,12 @@ def test_down_only_to_the_highest_of_five_minutes():
     assert controller.step(316, 6, 2) == 2
 
 
+def test_what_an_autoscaler_finds_counts_as_asked_for():
+    controller = Controller(Behaviour(), 1, 20)
+    assert [controller.step(t, 8, 2) for t in (0, 150, 299)] == [8, 8, 8]
+    assert controller.step(301, 8, 2) == 2
+
+
 def test_up_only_to_the_lowest_of_a_window():
     controller = Controller(Behaviour(up=Rules(60, (Policy("Percent", 1000, 15),))), 1, 20)
     assert [controller.step(t, 2, p) for t, p in ((0, 2), (15, 9), (30, 5), (61, 7), (76, 7))] == [2, 2, 2, 5, 5]
