@@ -139,7 +139,7 @@ def main() -> None:
     else:
         args.json = rig.keep("simulated", told)
     if args.plots:
-        subprocess.run([venvs.python("plots"), DRAWING, "simulated", args.json, args.plots], check=True)
+        subprocess.run([venvs.python("autoscaling"), DRAWING, "simulated", args.json, args.plots], check=True)
 
 
 if __name__ == "__main__":

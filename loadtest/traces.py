@@ -79,6 +79,17 @@ def bursty(seconds: float, low: float, high: float, calm: float, burst: float, s
     return Trace("bursty", seconds, rate, high)
 
 
+def joined(name: str, *parts: Trace) -> Trace:
+    """One after the other."""
+    starts = [sum(p.seconds for p in parts[:n]) for n in range(len(parts))]
+
+    def rate(t: float) -> float:
+        n = max(bisect_right(starts, t) - 1, 0)
+        return parts[n].rate(t - starts[n])
+
+    return Trace(name, sum(p.seconds for p in parts), rate, max(p.peak for p in parts))
+
+
 def faster(trace: Trace, times: float) -> Trace:
     """The same shape in so much less time."""
     return Trace(trace.name, trace.seconds / times, lambda t: trace.rate(t * times), trace.peak)
