@@ -43,6 +43,6 @@ mod tests {
     #[test]
     fn a_script_that_is_not_there_is_named() {
         let error = run("nothing.py", &ScriptArgs { given: Vec::new() }).unwrap_err().to_string();
-        assert!(error.contains("loadtest/nothing.py is not there"), "{error}");
+        assert!(error.contains("/nothing.py is not there"), "{error}");
     }
 }
