@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
-PERIOD = 20_000
-"""Microseconds. Kubernetes has 100 ms, which would show in each answer of so small a part of a CPU."""
+PERIOD = 5_000
+"""Microseconds. Kubernetes has 100 ms, which would show in each answer of so small a part of a CPU: what a pod may use in
+a period should be little beside what an answer takes, so that its threads are slow and not now fast and now still."""
 
 
 class CpuLimit:

@@ -2,10 +2,11 @@
 """The autoscaling comparison for real: servers that come and go behind HAProxy, a Prometheus that scrapes them, and the
 autoscaler's algorithm (hpa.py) on its answers, under load from loadtest; each signal in turn on the same trace.
 
-    loadtest/scale.py                           # load, CPU, RPS: some 13 minutes
+    loadtest/scale.py                           # load, CPU, RPS: some 14 minutes
     loadtest/scale.py --signals load --rounds 1
 
-Each replica has a part of a CPU (a control group, so this needs root) and one compute thread. All times of Kubernetes
+Each replica has a fifth of a CPU (a control group, so this needs root) and one compute thread; a request has eight
+pictures, which is a batch. All times of Kubernetes
 are shorter, five times unless --faster says otherwise: the sync period, windows, policies, the scrape interval, what a
 pod takes to start. Not ocelli_load's own memory of 5 s, which is the server's. A crowd comes and goes; later a heavier
 version takes over by a change of traffic. Then the same trace is simulated, with the costs that were just measured, and
@@ -31,7 +32,9 @@ from real_fleet import Fleet, until
 from server_sim import Cost, Server
 
 MODEL = "m"
-SLO = 0.15
+SLO = 0.3
+PICTURES = 8
+"""Of a request."""
 TOML = f"""\
 engine = "tract"
 slo = "p99={SLO * 1000:g}ms"
@@ -74,8 +77,8 @@ def repository(root: Path) -> None:
     script, out = rig.ROOT / "loadtest/mirrored.py", root / "models" / MODEL / "2/model.onnx"
     subprocess.run([venvs.python("autoscaling"), script, teacher, "28", out], check=True)
     (root / "models" / MODEL / "model.toml").write_text(TOML)
-    picture = [[[(x * y % 17) / 8.5 - 1 for x in range(28)] for y in range(28)]]
-    (root / "picture.json").write_text(json.dumps({"instances": [picture]}))
+    picture = [[[round((x * y % 17) / 8.5 - 1, 1) for x in range(28)] for y in range(28)]]
+    (root / "pictures.json").write_text(json.dumps({"instances": [picture] * PICTURES}))
 
 
 def settle(fleet: Fleet, wanted: int) -> None:
@@ -91,8 +94,8 @@ def measure(root: Path, args) -> dict:
         pod, found = fleet.serving()[0].pod, {}
         for version in ("1", "2"):
             url = f"http://127.0.0.1:{pod.port}/v1/models/{MODEL}/versions/{version}:predict"
-            rig.load(url, root / "picture.json", "--concurrency", "1", "--duration", "2s", "--warmup", "0s")
-            told = rig.load(url, root / "picture.json", "--concurrency", "8", "--duration", "6s")["phases"][0]
+            rig.load(url, root / "pictures.json", "--concurrency", "1", "--duration", "2s", "--warmup", "0s")
+            told = rig.load(url, root / "pictures.json", "--concurrency", "4", "--duration", "8s")["phases"][0]
             metrics = {s: float(v) for s, v in (l.rsplit(" ", 1) for l in pod.ask("/metrics").splitlines() if l[0] != "#")}
             cost = {part: metrics[f'ocelli_batch_cost_seconds{{model="{MODEL}",part="{part}",version="{version}"}}']
                     for part in ("fixed", "row")}
@@ -164,7 +167,7 @@ def play(root: Path, signal: str, target: float, arrivals: Path, seconds: float,
         steps = [threading.Timer(part * seconds, shift, (fleet, percent)) for part, percent in ROLLOUT]
         [step.start() for step in steps]
         report = rig.load(
-            f"http://{fleet.balancer.address}/v1/models/{MODEL}:predict", root / "picture.json", "--arrivals", arrivals,
+            f"http://{fleet.balancer.address}/v1/models/{MODEL}:predict", root / "pictures.json", "--arrivals", arrivals,
             "--duration", f"{seconds:g}s", "--warmup", "0s", "--timeout", "5s", "--slo", f"{round(SLO * 1000)}ms")
         scaler.stopped.set()
         spent = fleet.replica_seconds() - spent
@@ -185,7 +188,9 @@ def shift(fleet: Fleet, percent: int) -> None:
 
 def simulated(costs: dict, signal: str, target: float, arrivals: list[float], seconds: float, start: float, args) -> dict:
     """The same trace, in the simulator, with the costs that were measured under the same limit."""
-    made = Server(tuple(Cost(costs[v]["fixed"], costs[v]["row"]) for v in ("1", "2")), slo=SLO)
+    # A request is a batch.
+    whole = [costs[v]["fixed"] + costs[v]["row"] * PICTURES for v in ("1", "2")]
+    made = Server(tuple(Cost(0.0, seconds) for seconds in whole), slo=SLO, max_batch=1, max_queue=128 // PICTURES)
     steps = [(0.0, 0), *ROLLOUT]
     version = lambda t: max((at, percent) for at, percent in steps if t >= at * seconds)[1] / 100
     world = fleet_sim.World(
@@ -201,7 +206,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--signals", nargs="+", choices=TARGETS, default=list(TARGETS))
     parser.add_argument("--rounds", type=int, default=1, help="each signal once in each, every other one backwards")
     parser.add_argument("--faster", type=float, default=5, help="how many times shorter a cluster's times are")
-    parser.add_argument("--cpus", type=float, default=0.15, help="of a replica")
+    parser.add_argument("--cpus", type=float, default=0.2, help="of a replica")
     parser.add_argument("--seed", type=int, default=1, help="of the arrivals")
     return parser.parse_args(given)
 

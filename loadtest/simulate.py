@@ -5,6 +5,7 @@ fleets (fleet_sim.py) whose batches cost what a real server's did (costs.py).
     loadtest simulate                       # all scenarios, all targets; keeps loadtest/runs/DATE-simulated.json
     loadtest simulate "flash crowd"         # one of them
     loadtest simulate --plots docs          # and draws autoscaling-*.png there
+    loadtest simulate --settings            # ocelli_load at 0.7, by ways to ask for it and to set the autoscaler
 
 Each signal is tried with the targets that people take and with others, so that each shows its best: a curve of SLO
 violations over replica-hours.
@@ -15,13 +16,25 @@ import json
 import multiprocessing
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import rig
 import venvs
-from fleet_sim import SIGNALS, Fleet, Signal
+from fleet_sim import SIGNALS, Fleet, Signal, World
 from scenarios import CUSTOMARY, SWEPT, scenarios
 
+SETTINGS = {
+    "mean of 30 s": ("load", {}),
+    "mean of 30 s, up-window 15 s": ("load", {"up_window": 15.5}),
+    # Just longer than the scrape interval, so that one is always within it.
+    "last scrape": ("load", {"window": 15.5}),
+    "last scrape, up-window 15 s": ("load", {"window": 15.5, "up_window": 15.5}),
+    "KEDA": ("load by KEDA", {}),
+    "KEDA, up-window 15 s": ("load by KEDA", {"up_window": 15.5}),
+    "KEDA, up-window 30 s": ("load by KEDA", {"up_window": 30.5}),
+}
+"""Ways to scale by ocelli_load: what is asked, and what is changed of the world."""
 DRAWING = Path(__file__).with_name("autoscaling_plots.py")
 
 
@@ -32,12 +45,20 @@ def newest_costs() -> Path:
     return found[-1]
 
 
-def play(job: tuple[dict, str, str, float, int]) -> dict:
+def changed(world: World, up_window: float | None = None, window: float | None = None) -> World:
+    """The same, set otherwise."""
+    if up_window is not None:
+        up = replace(world.behaviour.up, window=up_window)
+        world = replace(world, behaviour=replace(world.behaviour, up=up))
+    return world if window is None else replace(world, window=window)
+
+
+def play(job: tuple[dict, str, str, float, int, dict]) -> dict:
     """One run of a scenario by a signal."""
-    recorded, name, signal, part, seed = job
+    recorded, name, signal, part, seed, changes = job
     scenario = scenarios(recorded)[name]
     arrivals = scenario.trace.arrivals(scenario.unit, seed)
-    out = Fleet(scenario.world, Signal(signal, scenario.target(signal, part)), seed).run(arrivals, scenario.trace.seconds)
+    out = Fleet(changed(scenario.world, **changes), Signal(signal, scenario.target(signal, part)), seed).run(arrivals, scenario.trace.seconds)
     told = {
         "scenario": name, "signal": signal, "target": part, "seed": seed, "requests": out.requests,
         "refused": out.refused, "late": out.late, "violated": out.violated, "replica_hours": out.replica_hours,
@@ -101,10 +122,38 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("scenarios", nargs="*", metavar="scenario", help="all of them if none is named")
     parser.add_argument("--costs", type=Path, help="what costs.py kept; the newest of loadtest/runs")
     parser.add_argument("--seeds", type=int, default=2, help="runs of each, with other arrivals")
+    parser.add_argument("--settings", action="store_true", help="ways to scale by ocelli_load, in place of the signals")
     parser.add_argument("--processes", type=int, default=rig.os.cpu_count(), help="that simulate")
     parser.add_argument("--json", metavar="FILE", help="where to keep the figures, in place of loadtest/runs; - is stdout")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw autoscaling-*.png there")
     return parser.parse_args(given)
+
+
+def played(jobs: list[tuple], processes: int) -> list[dict]:
+    """In the order of the jobs."""
+    runs = []
+    with multiprocessing.Pool(processes) as pool:
+        for run in pool.imap(play, jobs):
+            runs.append(run)
+            print(f"\r{len(runs)} of {len(jobs)} runs", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return runs
+
+
+def settings_table(recorded: dict, names: list[str], args: argparse.Namespace) -> str:
+    """Ways to scale by ocelli_load, each scenario's violations and replica-hours."""
+    seeds = range(1, args.seeds + 1)
+    jobs = [(recorded, name, signal, 0.7, seed, changes)
+            for signal, changes in SETTINGS.values() for name in names for seed in seeds]
+    runs = iter(played(jobs, args.processes))
+    lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for setting in SETTINGS:
+        cells = []
+        for _ in names:
+            (of,) = mean([next(runs) for _ in seeds])
+            cells.append(f"{of['violated'] * 100:.2f} %, {of['replica_hours']:.2f}")
+        lines.append(f"| {setting} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -115,16 +164,12 @@ def main() -> None:
     names = args.scenarios or list(known)
     if unknown := set(names) - set(known):
         raise SystemExit(f"no scenario is called {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if args.settings:
+        print(settings_table(recorded, names, args))
+        return
     targets = {signal: sorted({*SWEPT, *CUSTOMARY[signal]}) for signal in SIGNALS}
-    jobs = [(recorded, name, signal, target, seed) for name in names for signal in SIGNALS
-            for target in targets[signal] for seed in range(1, args.seeds + 1)]
-    runs = []
-    with multiprocessing.Pool(args.processes) as pool:
-        for run in pool.imap_unordered(play, jobs):
-            runs.append(run)
-            print(f"\r{len(runs)} of {len(jobs)} runs", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
-    runs.sort(key=lambda r: (names.index(r["scenario"]), list(SIGNALS).index(r["signal"]), r["target"], r["seed"]))
+    runs = played([(recorded, name, signal, target, seed, {}) for name in names for signal in SIGNALS
+                   for target in targets[signal] for seed in range(1, args.seeds + 1)], args.processes)
     found = mean(runs)
     told = {"costs": costs.name, "seeds": args.seeds, "mean": found, "runs": runs}
     out = sys.stderr if args.json == "-" else sys.stdout

@@ -191,6 +191,13 @@ def test_the_recorded_costs_make_every_scenario():
     assert server.decode > 3 * server.costs[0].row
 
 
+def test_a_world_may_be_set_otherwise():
+    world = simulate.changed(World(PLAIN), up_window=15.5, window=20)
+    assert (world.behaviour.up.window, world.behaviour.down.window, world.window) == (15.5, 300, 20)
+    assert world.behaviour.up.policies == World(PLAIN).behaviour.up.policies
+    assert simulate.changed(World(PLAIN)) == World(PLAIN)
+
+
 def test_the_best_target_is_the_cheapest_that_is_allowed():
     found = [{"scenario": "s", "signal": "CPU", "target": t, "violated": v, "replica_hours": h}
              for t, v, h in ((0.5, 0.001, 9.0), (0.6, 0.009, 7.0), (0.7, 0.02, 5.0))]
@@ -200,9 +207,9 @@ def test_the_best_target_is_the_cheapest_that_is_allowed():
 
 def test_a_scenario_is_played_and_told():
     recorded = json.loads(simulate.newest_costs().read_text())["models"]
-    runs = [simulate.play((recorded, "one thread of two CPUs", "CPU", 0.7, seed)) for seed in (1, 2)]
+    runs = [simulate.play((recorded, "one thread of two CPUs", "CPU", 0.7, seed, {})) for seed in (1, 2)]
     assert all(r["violated"] > 0.3 for r in runs), "it never sees more than half"
     (mean,) = simulate.mean(runs)
     assert mean["violated"] == pytest.approx((runs[0]["violated"] + runs[1]["violated"]) / 2)
     assert "history" in runs[0] and "history" not in runs[1]
-    assert 0.7 in CUSTOMARY["CPU"]
+    assert 0.7 in CUSTOMARY["CPU"] and all(signal in SIGNALS for signal, _ in simulate.SETTINGS.values())

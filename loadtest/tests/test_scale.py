@@ -80,14 +80,14 @@ def test_pods_that_start_and_pods_without_a_value_count_as_in_a_cluster():
 
 
 def test_the_simulation_of_a_run_has_its_versions_and_its_start():
-    costs = {"1": {"fixed": 0.0, "row": 0.006}, "2": {"fixed": 0.0, "row": 0.012}}
+    costs = {"1": {"fixed": 0.008, "row": 0.003}, "2": {"fixed": 0.016, "row": 0.006}}
     shape = scale.trace(5)
     args = SimpleNamespace(faster=5, seed=1)
-    told = scale.simulated(costs, "RPS", 0.7 / 0.006, shape.arrivals(1 / 0.006, 1), shape.seconds, 6.0, args)
+    told = scale.simulated(costs, "RPS", 0.7 / 0.032, shape.arrivals(1 / 0.032, 1), shape.seconds, 6.0, args)
     # RPS does not see that the second version costs twice as much: 1.6 replicas' worth becomes 3.2 on 3.
     assert 2 <= told["history"][-1][1] <= 3
     assert told["violated"] > 0.02
-    by_load = scale.simulated(costs, "load", 0.7, shape.arrivals(1 / 0.006, 1), shape.seconds, 6.0, args)
+    by_load = scale.simulated(costs, "load", 0.7, shape.arrivals(1 / 0.032, 1), shape.seconds, 6.0, args)
     assert by_load["history"][-1][1] >= 4
     assert by_load["violated"] < told["violated"]
 
@@ -95,8 +95,8 @@ def test_the_simulation_of_a_run_has_its_versions_and_its_start():
 def test_a_limit_starts_what_runs_in_it(monkeypatch, tmp_path):
     (tmp_path / "cgroup.subtree_control").write_text("")
     monkeypatch.setattr(cpu_limit, "ROOT", tmp_path)
-    limit = cpu_limit.CpuLimit("name", 0.15)
-    assert (tmp_path / "name/cpu.max").read_text() == "3000 20000"
+    limit = cpu_limit.CpuLimit("name", 0.2)
+    assert (tmp_path / "name/cpu.max").read_text() == "1000 5000"
     command = limit.command(["ocelli", "serve"])
     assert command[-2:] == ["ocelli", "serve"] and command[3] == str(tmp_path / "name/cgroup.procs")
 
