@@ -257,4 +257,10 @@ def by_rps(fleet: Fleet, now: float, target: float) -> int | None:
     return desired(pods, target, fleet.world.behaviour.tolerance)
 
 
-SIGNALS = {"load": by_load, "load by KEDA": by_load_asked, "CPU": by_cpu, "RPS": by_rps}
+def by_load_and_cpu(fleet: Fleet, now: float, target: float) -> int | None:
+    """Two metrics of one autoscaler, CPU's target being 0.8: the one that asks for more has its way."""
+    asked = [n for n in (by_load(fleet, now, target), by_cpu(fleet, now, 0.8)) if n is not None]
+    return max(asked, default=None)
+
+
+SIGNALS = {"load": by_load, "load by KEDA": by_load_asked, "CPU": by_cpu, "RPS": by_rps, "load and CPU": by_load_and_cpu}

@@ -21,9 +21,11 @@ from pathlib import Path
 
 import rig
 import venvs
-from fleet_sim import SIGNALS, Fleet, Signal, World
+from fleet_sim import Fleet, Signal, World
 from scenarios import CUSTOMARY, SWEPT, scenarios
 
+SIGNALS = ("load", "load by KEDA", "CPU", "RPS")
+"""That are compared with each other."""
 SETTINGS = {
     "mean of 30 s": ("load", {}),
     "mean of 30 s, up-window 15 s": ("load", {"up_window": 15.5}),
@@ -32,9 +34,11 @@ SETTINGS = {
     "last scrape, up-window 15 s": ("load", {"window": 15.5, "up_window": 15.5}),
     "KEDA": ("load by KEDA", {}),
     "KEDA, up-window 15 s": ("load by KEDA", {"up_window": 15.5}),
-    "KEDA, up-window 30 s": ("load by KEDA", {"up_window": 30.5}),
+    "mean of 30 s, and CPU 0.8": ("load and CPU", {}),
 }
 """Ways to scale by ocelli_load: what is asked, and what is changed of the world."""
+DRAWN = 0.7
+"""The target whose runs are kept from moment to moment."""
 DRAWING = Path(__file__).with_name("autoscaling_plots.py")
 
 
@@ -63,7 +67,7 @@ def play(job: tuple[dict, str, str, float, int, dict]) -> dict:
         "scenario": name, "signal": signal, "target": part, "seed": seed, "requests": out.requests,
         "refused": out.refused, "late": out.late, "violated": out.violated, "replica_hours": out.replica_hours,
     }
-    if seed == 1 and part in CUSTOMARY[signal]:
+    if seed == 1 and part == DRAWN:
         told["history"] = [(round(t, 1), wanted, serving) for t, wanted, serving in out.history]
         told["violations_by_10s"] = out.violations
     return told
@@ -105,10 +109,11 @@ def customary_table(found: list[dict], names: list[str]) -> str:
 
 
 def best_table(found: list[dict], names: list[str]) -> str:
-    """What each signal costs at its best target that violates no more than ocelli_load does at 0.7, or 1 %."""
+    """What each signal costs at its best target that violates no more than ocelli_load does at 0.7: no less than 1 %, which
+    an objective of p99 allows, and no more than 10 %, which is no service."""
     lines = ["| | violated at most | " + " | ".join(SIGNALS) + " |", "|---" * (len(SIGNALS) + 2) + "|"]
     for name in names:
-        allowed = max(one(found, name, "load", 0.7)["violated"], 0.01)
+        allowed = min(max(one(found, name, "load", 0.7)["violated"], 0.01), 0.1)
         cells = []
         for signal in SIGNALS:
             best = cheapest(found, name, signal, allowed)
@@ -182,7 +187,7 @@ def main() -> None:
     elif args.json:
         Path(args.json).write_text(json.dumps(told) + "\n")
     else:
-        args.json = rig.keep("simulated", told)
+        args.json = rig.keep("simulated", told, indent=None)
     if args.plots:
         subprocess.run([venvs.python("autoscaling"), DRAWING, "simulated", args.json, args.plots], check=True)
 

@@ -174,6 +174,8 @@ def test_cpu_saturates_where_load_goes_on():
     # 1 / 0.7 rounded up, against 3 / 0.7.
     assert SIGNALS["CPU"](fleet, 100.0, 0.7) == 2
     assert SIGNALS["load"](fleet, 100.0, 0.7) >= 4
+    assert SIGNALS["load and CPU"](fleet, 100.0, 0.7) == SIGNALS["load"](fleet, 100.0, 0.7)
+    assert SIGNALS["load and CPU"](fleet, 100.0, 9.0) == 2
 
 
 def test_the_recorded_costs_make_every_scenario():
@@ -212,4 +214,5 @@ def test_a_scenario_is_played_and_told():
     (mean,) = simulate.mean(runs)
     assert mean["violated"] == pytest.approx((runs[0]["violated"] + runs[1]["violated"]) / 2)
     assert "history" in runs[0] and "history" not in runs[1]
-    assert 0.7 in CUSTOMARY["CPU"] and all(signal in SIGNALS for signal, _ in simulate.SETTINGS.values())
+    assert all(signal in SIGNALS for signal, _ in simulate.SETTINGS.values())
+    assert list(CUSTOMARY) == list(simulate.SIGNALS)
