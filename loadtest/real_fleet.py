@@ -4,6 +4,7 @@ Of a cluster there is what matters to an autoscaler: a pod takes a while to serv
 is no longer asked and finishes what it has.
 """
 
+import http.server
 import json
 import os
 import shutil
@@ -15,8 +16,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import cpu_limit
 import rig
-from cpu_limit import CpuLimit
 
 HAPROXY = """\
 global
@@ -60,7 +61,7 @@ class Pod(rig.Group):
 
     def __init__(self, name: str, root: Path, port: int, cpus: float):
         self.name, self.port = name, port
-        self.limit = CpuLimit(f"ocelli-scale-{os.getpid()}-{name}", cpus)
+        self.limit = cpu_limit.Group(f"ocelli-scale-{os.getpid()}-{name}", cpus)
         command = [rig.OCELLI, "serve", "--models", root / "models", "--traffic-store", f"file:{root}/store"]
         command += ["--rest-addr", f"127.0.0.1:{port}", "--grpc-addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0"]
         command += ["--log-format", "json", "--compute-threads", "1", "--lame-duck-ms", "600"]
@@ -78,6 +79,10 @@ class Pod(rig.Group):
             raise RuntimeError("the server did not start:\n" + "".join(said))
         # A full pipe would stop the server.
         threading.Thread(target=self.process.stderr.read, daemon=True).start()
+
+    def pids(self) -> list[int]:
+        # The shell became the server, which starts nothing.
+        return [self.process.pid]
 
     def ask(self, path: str) -> str:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
@@ -99,6 +104,32 @@ class Pod(rig.Group):
             self.limit.close()
 
 
+class Usage(http.server.ThreadingHTTPServer):
+    """Tells Prometheus what CPU time each pod has had, as cAdvisor does: by the kernel's word, to a hundredth of a second.
+    (The server's own process_cpu_seconds_total goes by whole seconds.)"""
+
+    daemon_threads = True
+
+    def __init__(self, pods):
+        usage = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                lines = [f'container_cpu_usage_seconds_total{{pod="{p.name}"}} {sum(p.cpu().values()):.2f}\n'
+                         for p in usage.pods()]
+                self.send_response(200)
+                self.send_header("content-type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write("".join(lines).encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.pods = pods
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
 class Balancer:
     """HAProxy: whoever has the fewest requests under way gets the next, as in deploy/compose."""
 
@@ -115,16 +146,19 @@ class Balancer:
 
 
 class Prometheus:
-    """It finds pods by a file, as a cluster's finds them by the API."""
+    """It finds pods by a file, as a cluster's finds them by the API, and their CPU time where it is told."""
 
-    def __init__(self, root: Path, scrape: float):
+    def __init__(self, root: Path, scrape: float, usage_port: int):
         self.targets = root / "targets.json"
         self.tell({})
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         (root / "prometheus.yml").write_text(json.dumps({
             "global": {"scrape_interval": f"{round(scrape * 1000)}ms", "scrape_timeout": f"{round(scrape * 1000)}ms"},
-            "scrape_configs": [{"job_name": "ocelli", "file_sd_configs": [{"files": [str(self.targets)]}]}],
+            "scrape_configs": [
+                {"job_name": "ocelli", "file_sd_configs": [{"files": [str(self.targets)]}]},
+                {"job_name": "usage", "static_configs": [{"targets": [f"127.0.0.1:{usage_port}"]}]},
+            ],
         }))
         command = [shutil.which("prometheus"), f"--config.file={root}/prometheus.yml"]
         command += [f"--storage.tsdb.path={root}/tsdb", f"--web.listen-address=127.0.0.1:{port}"]
@@ -192,7 +226,8 @@ class Fleet:
         self.failed: list[str] = []
         self.threads: list[threading.Thread] = []
         self.balancer = Balancer(root, self.ports)
-        self.prometheus = Prometheus(root, scrape)
+        self.usage = Usage(lambda: [place.pod for place in self.serving()])
+        self.prometheus = Prometheus(root, scrape, self.usage.server_port)
 
     def scale(self, wanted: int, at_once: bool = False) -> None:
         """Asks for pods, or lets the youngest go, those that do not serve yet first."""
@@ -269,3 +304,4 @@ class Fleet:
             thread.join(timeout=60)
         self.balancer.stop()
         self.prometheus.stop()
+        self.usage.shutdown()

@@ -5,8 +5,8 @@ autoscaler's algorithm (hpa.py) on its answers, under load from loadtest; each s
     loadtest/scale.py                           # load, CPU, RPS: some 14 minutes
     loadtest/scale.py --signals load --rounds 1
 
-Each replica has a fifth of a CPU (a control group, so this needs root) and one compute thread; a request has eight
-pictures, which is a batch. All times of Kubernetes
+Each replica has a fifth of a CPU (a control group, so this needs root) and one compute thread. A
+row takes several times as long as what a pod may use at once, so that its CPU is slow, and not now fast and now still. All times of Kubernetes
 are shorter, five times unless --faster says otherwise: the sync period, windows, policies, the scrape interval, what a
 pod takes to start. Not ocelli_load's own memory of 5 s, which is the server's. A crowd comes and goes; later a heavier
 version takes over by a change of traffic. Then the same trace is simulated, with the costs that were just measured, and
@@ -16,6 +16,7 @@ both are told. Needs prometheus and haproxy on the PATH. Kept in loadtest/runs.
 import argparse
 import json
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ import threading
 import time
 from pathlib import Path
 
+import cpu_limit
 import fleet_sim
 import rig
 import traces
@@ -33,8 +35,10 @@ from server_sim import Cost, Server
 
 MODEL = "m"
 SLO = 0.3
-PICTURES = 8
-"""Of a request."""
+VIEWS = {"1": 8, "2": 16}
+"""How often each version looks at a picture."""
+HEADER = 256
+"""Bytes of V2's JSON before the tensor; it is padded to that."""
 TOML = f"""\
 engine = "tract"
 slo = "p99={SLO * 1000:g}ms"
@@ -63,22 +67,36 @@ def query(signal: str, faster: float, cpus: float) -> str:
     window = f"{round((WINDOW / faster + 1) * 1000)}ms"
     return {
         "load": f"avg by (pod) (avg_over_time(ocelli_load[{window}]))",
-        "CPU": f"sum by (pod) (rate(process_cpu_seconds_total[{window}])) / {cpus}",
+        "CPU": f"sum by (pod) (rate(container_cpu_usage_seconds_total[{window}])) / {cpus}",
         "RPS": f"sum by (pod) (rate(ocelli_requests_total[{window}]))",
     }[signal]
 
 
 def repository(root: Path) -> None:
-    """The teacher of tests/data as version 1; as version 2 one that looks at the mirror image too."""
-    for version in ("1", "2"):
-        (root / "models" / MODEL / version).mkdir(parents=True)
+    """Two versions of a model that are made of the teacher of tests/data, and a request."""
     teacher = rig.ROOT / "tests/data/fashion/fashion_teacher.onnx"
-    shutil.copy(teacher, root / "models" / MODEL / "1/model.onnx")
-    script, out = rig.ROOT / "loadtest/mirrored.py", root / "models" / MODEL / "2/model.onnx"
-    subprocess.run([venvs.python("autoscaling"), script, teacher, "28", out], check=True)
+    for version, views in VIEWS.items():
+        out = root / "models" / MODEL / version
+        out.mkdir(parents=True)
+        script = rig.ROOT / "loadtest/views.py"
+        subprocess.run([venvs.python("autoscaling"), script, teacher, "28", str(views), out / "model.onnx"], check=True)
     (root / "models" / MODEL / "model.toml").write_text(TOML)
-    picture = [[[round((x * y % 17) / 8.5 - 1, 1) for x in range(28)] for y in range(28)]]
-    (root / "pictures.json").write_text(json.dumps({"instances": [picture] * PICTURES}))
+    (root / "picture").write_bytes(request())
+
+
+def request() -> bytes:
+    """A picture as V2's binary tensor: as good as nothing to read, so that computing it is the work."""
+    picture = [(x * y % 17) / 8.5 - 1 for x in range(28) for y in range(28)]
+    raw = struct.pack(f"<{len(picture)}f", *picture)
+    tensor = {"name": "input", "datatype": "FP32", "shape": [1, 1, 28, 28], "parameters": {"binary_data_size": len(raw)}}
+    return json.dumps({"inputs": [tensor]}).encode().ljust(HEADER) + raw
+
+
+def load(address: str, root: Path, *flags: str, version: str = "") -> dict:
+    """The report of asking for a picture's class."""
+    url = f"http://{address}/v2/models/{MODEL}{version}/infer"
+    header = f"inference-header-content-length: {HEADER}"
+    return rig.load(url, root / "picture", "--header", header, *flags)
 
 
 def settle(fleet: Fleet, wanted: int) -> None:
@@ -93,9 +111,8 @@ def measure(root: Path, args) -> dict:
         settle(fleet, 1)
         pod, found = fleet.serving()[0].pod, {}
         for version in ("1", "2"):
-            url = f"http://127.0.0.1:{pod.port}/v1/models/{MODEL}/versions/{version}:predict"
-            rig.load(url, root / "pictures.json", "--concurrency", "1", "--duration", "2s", "--warmup", "0s")
-            told = rig.load(url, root / "pictures.json", "--concurrency", "4", "--duration", "8s")["phases"][0]
+            told = load(f"127.0.0.1:{pod.port}", root, "--concurrency", "4", "--duration", "12s", "--warmup", "2s",
+                        version=f"/versions/{version}")["phases"][0]
             metrics = {s: float(v) for s, v in (l.rsplit(" ", 1) for l in pod.ask("/metrics").splitlines() if l[0] != "#")}
             cost = {part: metrics[f'ocelli_batch_cost_seconds{{model="{MODEL}",part="{part}",version="{version}"}}']
                     for part in ("fixed", "row")}
@@ -166,9 +183,8 @@ def play(root: Path, signal: str, target: float, arrivals: Path, seconds: float,
         threading.Thread(target=scaler.run, args=(since,), daemon=True).start()
         steps = [threading.Timer(part * seconds, shift, (fleet, percent)) for part, percent in ROLLOUT]
         [step.start() for step in steps]
-        report = rig.load(
-            f"http://{fleet.balancer.address}/v1/models/{MODEL}:predict", root / "pictures.json", "--arrivals", arrivals,
-            "--duration", f"{seconds:g}s", "--warmup", "0s", "--timeout", "5s", "--slo", f"{round(SLO * 1000)}ms")
+        report = load(fleet.balancer.address, root, "--arrivals", arrivals, "--duration", f"{seconds:g}s",
+                      "--warmup", "0s", "--timeout", "5s", "--slo", f"{round(SLO * 1000)}ms")
         scaler.stopped.set()
         spent = fleet.replica_seconds() - spent
         [step.cancel() for step in steps]
@@ -188,9 +204,8 @@ def shift(fleet: Fleet, percent: int) -> None:
 
 def simulated(costs: dict, signal: str, target: float, arrivals: list[float], seconds: float, start: float, args) -> dict:
     """The same trace, in the simulator, with the costs that were measured under the same limit."""
-    # A request is a batch.
-    whole = [costs[v]["fixed"] + costs[v]["row"] * PICTURES for v in ("1", "2")]
-    made = Server(tuple(Cost(0.0, seconds) for seconds in whole), slo=SLO, max_batch=1, max_queue=128 // PICTURES)
+    # A row takes what the capacity says: reading and answering it too.
+    made = Server(tuple(Cost(0.0, 1 / costs[v]["per_second"]) for v in ("1", "2")), slo=SLO)
     steps = [(0.0, 0), *ROLLOUT]
     version = lambda t: max((at, percent) for at, percent in steps if t >= at * seconds)[1] / 100
     world = fleet_sim.World(
@@ -215,6 +230,13 @@ def main() -> None:
     args = arguments()
     if lacking := [p for p in ("prometheus", "haproxy") if not shutil.which(p)]:
         raise SystemExit(f"there is no {', '.join(lacking)} on the PATH")
+    # What asks, balances and scrapes is no part of what is compared: it gets its time before others too.
+    with cpu_limit.Group(f"ocelli-scale-{rig.os.getpid()}"):
+        compare(args)
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Each signal in turn; prints a table and keeps the rest."""
     root = Path(tempfile.mkdtemp(prefix="ocelli-scale-"))
     try:
         before = rig.host()

@@ -1,5 +1,6 @@
 """The parts of the comparison on real servers that need none."""
 
+import json
 import sys
 import threading
 import time
@@ -11,8 +12,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cpu_limit
-import mirrored
 import scale
+import views
 from real_fleet import Place
 
 
@@ -30,6 +31,13 @@ def test_queries_are_the_adapters_with_shorter_windows():
     assert f"avg_over_time(<<.Series>>{{<<.LabelMatchers>>}}[{scale.WINDOW:g}s])" in adapter
     assert scale.query("load", 5, 0.2) == "avg by (pod) (avg_over_time(ocelli_load[7000ms]))"
     assert scale.query("CPU", 5, 0.2).endswith("[7000ms])) / 0.2")
+
+
+def test_a_request_is_a_picture_behind_its_header():
+    body = scale.request()
+    told = json.loads(body[: scale.HEADER])["inputs"][0]
+    assert (told["shape"], told["parameters"]) == ([1, 1, 28, 28], {"binary_data_size": 784 * 4})
+    assert len(body) == scale.HEADER + 784 * 4
 
 
 def test_what_was_refused_failed_late_or_not_sent_is_violated():
@@ -80,7 +88,7 @@ def test_pods_that_start_and_pods_without_a_value_count_as_in_a_cluster():
 
 
 def test_the_simulation_of_a_run_has_its_versions_and_its_start():
-    costs = {"1": {"fixed": 0.008, "row": 0.003}, "2": {"fixed": 0.016, "row": 0.006}}
+    costs = {"1": {"per_second": 1 / 0.032}, "2": {"per_second": 1 / 0.064}}
     shape = scale.trace(5)
     args = SimpleNamespace(faster=5, seed=1)
     told = scale.simulated(costs, "RPS", 0.7 / 0.032, shape.arrivals(1 / 0.032, 1), shape.seconds, 6.0, args)
@@ -92,19 +100,27 @@ def test_the_simulation_of_a_run_has_its_versions_and_its_start():
     assert by_load["violated"] < told["violated"]
 
 
-def test_a_limit_starts_what_runs_in_it(monkeypatch, tmp_path):
-    (tmp_path / "cgroup.subtree_control").write_text("")
+def test_a_group_has_its_limit_and_starts_what_runs_in_it(monkeypatch, tmp_path):
     monkeypatch.setattr(cpu_limit, "ROOT", tmp_path)
-    limit = cpu_limit.CpuLimit("name", 0.2)
-    assert (tmp_path / "name/cpu.max").read_text() == "1000 5000"
-    command = limit.command(["ocelli", "serve"])
-    assert command[-2:] == ["ocelli", "serve"] and command[3] == str(tmp_path / "name/cgroup.procs")
+    (tmp_path / "cgroup.subtree_control").write_text("")
+    pod = cpu_limit.Group("pod", 0.2)
+    assert [(tmp_path / "pod" / file).read_text() for file in ("cpu.max", "cpu.weight")] == ["1000 5000", "400"]
+    command = pod.command(["ocelli", "serve"])
+    assert command[-2:] == ["ocelli", "serve"] and command[3] == str(tmp_path / "pod/cgroup.procs")
+    # The first version's names, where there is such a hierarchy.
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu/cpu.cfs_quota_us").write_text("-1")
+    cpu_limit.Group("pod", 0.2)
+    assert (tmp_path / "cpu/pod/cpu.cfs_quota_us").read_text() == "1000"
+    cpu_limit.Group("rest")
+    assert not (tmp_path / "cpu/rest/cpu.cfs_quota_us").exists()
+    assert (tmp_path / "cpu/rest/cpu.shares").read_text() == "4096"
 
 
-def test_the_heavier_version_gives_the_mean_of_a_picture_and_its_mirror_image():
+def test_a_heavier_version_gives_the_mean_of_all_its_views():
     np, onnx, runtime = (pytest.importorskip(name) for name in ("numpy", "onnx", "onnxruntime"))
     model = onnx.load(scale.rig.ROOT / "tests/data/fashion/fashion_student_plain.onnx")
     run = lambda m, x: runtime.InferenceSession(m.SerializeToString()).run(None, {"input": x})[0]
     x = np.random.default_rng(1).normal(0, 1, (3, 1, 28, 28)).astype(np.float32)
-    wanted = (run(model, x) + run(model, x[..., ::-1].copy())) / 2
-    np.testing.assert_allclose(run(mirrored.mirrored(model, 28), x), wanted, rtol=1e-4, atol=1e-5)
+    wanted = sum(run(model, np.roll(x, -view, axis=3)) for view in range(3)) / 3
+    np.testing.assert_allclose(run(views.averaged(model, 28, 3), x), wanted, rtol=1e-4, atol=1e-5)
