@@ -81,7 +81,7 @@ def real(told: dict, path: Path) -> None:
     figure, (came, above, below) = plt.subplots(3, 1, figsize=(9, 7), sharex=True, layout="constrained",
                                                 height_ratios=[1, 2, 1.5])
     sent = runs[0]["sent_by_second"]
-    groups = [sent[i:i + width] for i in range(0, len(sent), width)]
+    groups = [sent[i:i + width] for i in range(0, int(told["seconds"]), width)]
     came.plot([i * width + width / 2 for i in range(len(groups))], [sum(g) / len(g) for g in groups], color="#555555")
     came.set_ylabel("requests a second")
     seen = set()
@@ -99,6 +99,7 @@ def real(told: dict, path: Path) -> None:
         for ax in (came, above, below):
             ax.axvline(at * told["seconds"], color="#999999", linewidth=0.7, linestyle="--")
         came.text(at * told["seconds"], came.get_ylim()[1], f" {percent} %", fontsize=7, va="top")
+    above.set_yticks(range(told["least"], told["most"] + 1))
     above.set_ylabel("replicas that serve\n(dotted: simulated)")
     above.legend()
     below.set_ylabel("violated so far,\n% of all requests")

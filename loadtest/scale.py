@@ -58,7 +58,7 @@ TARGETS = {"load": 0.7, "CPU": 0.7, "RPS": 0.7}
 def trace(faster: float) -> traces.Trace:
     """Calm, a crowd, calm, then a plateau for the heavier version; in units of what a replica can do of the first."""
     crowd = traces.flash(650, 1.2, 3.8, at=150, rise=30, stays=180, fades=80)
-    return traces.faster(traces.joined("crowd, then heavier", crowd, traces.steady(550, 1.6)), faster)
+    return traces.faster(traces.joined("crowd, then heavier", crowd, traces.steady(550, 1.9)), faster)
 
 
 def query(signal: str, faster: float, cpus: float) -> str:
@@ -263,11 +263,12 @@ def compare(args: argparse.Namespace) -> None:
             run["simulated"] = simulated(costs, run["signal"], run["target"], arrivals, shape.seconds, start, args)
     finally:
         shutil.rmtree(root)
-    kept = rig.keep("scaled", {
+    # More than one a day: the machine may be quieter later.
+    kept = rig.keep(f"scaled-{time.strftime('%H%M', time.gmtime())}", {
         "host": before, "faster": args.faster, "cpus": args.cpus, "slo_seconds": SLO, "least": LEAST, "most": MOST,
         "seconds": shape.seconds, "rollout": ROLLOUT, "seed": args.seed, "costs": costs, "mean_start_seconds": start,
         "runs": runs,
-    })
+    }, indent=None)
     print("| | violated | replica-seconds | simulated: violated | replica-seconds |\n|---|---|---|---|---|")
     for run in runs:
         sim = run["simulated"]

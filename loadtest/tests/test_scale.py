@@ -21,7 +21,7 @@ def test_the_trace_is_a_clusters_in_a_fifth_of_the_time():
     shape = scale.trace(5)
     assert shape.seconds == 240
     assert [shape.rate(t) for t in (0, 29, 36, 50)] == [1.2, 1.2, 3.8, 3.8]
-    assert shape.rate(129) < 1.6 and [shape.rate(t) for t in (131, 239)] == [1.6, 1.6]
+    assert shape.rate(129) < 1.6 and [shape.rate(t) for t in (131, 239)] == [1.9, 1.9]
     # The heavier version comes when the crowd is gone.
     assert all(at * shape.seconds > 140 for at, _ in scale.ROLLOUT)
 
@@ -92,7 +92,7 @@ def test_the_simulation_of_a_run_has_its_versions_and_its_start():
     shape = scale.trace(5)
     args = SimpleNamespace(faster=5, seed=1)
     told = scale.simulated(costs, "RPS", 0.7 / 0.032, shape.arrivals(1 / 0.032, 1), shape.seconds, 6.0, args)
-    # RPS does not see that the second version costs twice as much: 1.6 replicas' worth becomes 3.2 on 3.
+    # RPS does not see that the second version costs twice as much: 1.9 replicas' worth becomes 3.8 on 3.
     assert 2 <= told["history"][-1][1] <= 3
     assert told["violated"] > 0.02
     by_load = scale.simulated(costs, "load", 0.7, shape.arrivals(1 / 0.032, 1), shape.seconds, 6.0, args)
