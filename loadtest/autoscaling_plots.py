@@ -2,7 +2,7 @@
 """Draws what simulate.py and scale.py kept. Needs what peers/autoscaling.txt pins.
 
     autoscaling_plots.py simulated FILE.json DIR        autoscaling-simulated.png, autoscaling-timelines.png
-    autoscaling_plots.py scaled FILE.json DIR           autoscaling-real.png
+    autoscaling_plots.py scaled FILE.json ... DIR       autoscaling-real.png, of all rounds
 """
 
 import json
@@ -109,8 +109,10 @@ def real(told: dict, path: Path) -> None:
 
 
 def main() -> None:
-    kind, file, directory = sys.argv[1:]
-    told, out = json.loads(Path(file).read_text()), Path(directory)
+    kind, *files, directory = sys.argv[1:]
+    told, *others = [json.loads(Path(file).read_text()) for file in files]
+    told["runs"] += [run for other in others for run in other["runs"]]
+    out = Path(directory)
     if kind == "simulated":
         frontiers(told, out / "autoscaling-simulated.png")
         timelines(told, out / "autoscaling-timelines.png")

@@ -57,7 +57,7 @@ TARGETS = {"load": 0.7, "CPU": 0.7, "RPS": 0.7}
 
 def trace(faster: float) -> traces.Trace:
     """Calm, a crowd, calm, then a plateau for the heavier version; in units of what a replica can do of the first."""
-    crowd = traces.flash(650, 1.2, 3.8, at=150, rise=30, stays=180, fades=80)
+    crowd = traces.flash(650, 1.0, 3.8, at=150, rise=30, stays=180, fades=80)
     return traces.faster(traces.joined("crowd, then heavier", crowd, traces.steady(550, 1.9)), faster)
 
 

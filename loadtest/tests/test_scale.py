@@ -20,7 +20,7 @@ from real_fleet import Place
 def test_the_trace_is_a_clusters_in_a_fifth_of_the_time():
     shape = scale.trace(5)
     assert shape.seconds == 240
-    assert [shape.rate(t) for t in (0, 29, 36, 50)] == [1.2, 1.2, 3.8, 3.8]
+    assert [shape.rate(t) for t in (0, 29, 36, 50)] == [1.0, 1.0, 3.8, 3.8]
     assert shape.rate(129) < 1.6 and [shape.rate(t) for t in (131, 239)] == [1.9, 1.9]
     # The heavier version comes when the crowd is gone.
     assert all(at * shape.seconds > 140 for at, _ in scale.ROLLOUT)
