@@ -204,12 +204,12 @@ def host() -> dict:
     }
 
 
-def keep(what: str, told: dict) -> Path:
-    """Writes a run's raw data to loadtest/runs."""
+def keep(what: str, told: dict, indent: int | None = 1) -> Path:
+    """Writes a run's raw data to loadtest/runs; without indent where there are long series in it."""
     runs = ROOT / "loadtest/runs"
     runs.mkdir(exist_ok=True)
     file = runs / f"{time.strftime('%Y-%m-%d', time.gmtime())}-{what}.json"
-    file.write_text(json.dumps(told, indent=1) + "\n")
+    file.write_text(json.dumps(told, indent=indent) + "\n")
     return file
 
 

@@ -41,12 +41,15 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Measure Ocelli beside a peer, in turns; the script loadtest/compare.py
     #[command(disable_help_flag = true)]
-    Compare(CompareArgs),
+    Compare(ScriptArgs),
+    /// Simulate autoscaling by ocelli_load, CPU and requests a second; the script loadtest/simulate.py
+    #[command(disable_help_flag = true)]
+    Simulate(ScriptArgs),
 }
 
-/// Arguments of `compare`.
+/// Arguments of a script.
 #[derive(clap::Args)]
-pub struct CompareArgs {
+pub struct ScriptArgs {
     /// What the script is given; --help tells
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGUMENT")]
     pub given: Vec<std::ffi::OsString>,
@@ -99,6 +102,9 @@ pub struct RunArgs {
     /// Open loop: requests under way at most; what would be more is counted as not sent
     #[arg(long, default_value_t = 2000, value_name = "N")]
     max_in_flight: usize,
+    /// Tell how many successful answers took longer than that, from the intended start
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub slo: Option<Duration>,
     /// The server's process: its CPU time and memory are told too
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,

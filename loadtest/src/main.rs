@@ -2,16 +2,16 @@
 //!
 //! [`arrivals`] says when requests start, [`drive`] starts them, [`client`] sends them ([`grpc`] the calls),
 //! [`record`] counts what came of them, [`watch`] looks at the server's process, and [`report`]
-//! tells it all. [`compare`] hands over to the script beside this crate.
+//! tells it all. [`script`] hands over to a script beside this crate.
 
 mod arrivals;
 mod cli;
 mod client;
-mod compare;
 mod drive;
 mod grpc;
 mod record;
 mod report;
+mod script;
 mod watch;
 
 use clap::Parser;
@@ -19,7 +19,8 @@ use clap::Parser;
 fn main() -> anyhow::Result<()> {
     match cli::Cli::parse().command {
         cli::Command::Run(args) => run(&args),
-        cli::Command::Compare(args) => compare::run(&args),
+        cli::Command::Compare(args) => script::run("compare.py", &args),
+        cli::Command::Simulate(args) => script::run("simulate.py", &args),
     }
 }
 
@@ -28,7 +29,7 @@ fn run(args: &cli::RunArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let plan = args.plan()?;
     let outcome = tokio::task::LocalSet::new().block_on(&runtime, drive::run(plan))?;
-    let report = report::Report::new(&outcome);
+    let report = report::Report::new(&outcome, args.slo);
     match args.json.as_deref() {
         Some("-") => {
             eprint!("{}", report.table());

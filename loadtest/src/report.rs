@@ -31,6 +31,9 @@ struct PhaseReport {
     statuses: BTreeMap<u16, u64>,
     errors: BTreeMap<&'static str, u64>,
     not_sent: u64,
+    /// Successful answers that took longer than the objective, if one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_slo: Option<u64>,
     ok: Quantiles,
     ok_service: Quantiles,
     refused: Quantiles,
@@ -71,13 +74,15 @@ struct SecondReport {
     ok: u64,
     refused: u64,
     failed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    over_slo: Option<u64>,
     p50: f64,
     p99: f64,
 }
 
 impl Report {
-    /// Sums a run up.
-    pub fn new(run: &Finished) -> Report {
+    /// Sums a run up; answers should have come within `slo`.
+    pub fn new(run: &Finished, slo: Option<Duration>) -> Report {
         let (mode, names): (String, Vec<String>) = match &run.load {
             Load::Closed { concurrency, .. } => {
                 ("closed loop".to_owned(), vec![format!("{concurrency} at a time")])
@@ -90,13 +95,20 @@ impl Report {
         let phases = names.into_iter().zip(&run.phases).zip(&run.record.phases);
         let seconds = run.record.seconds.iter().map(|s| {
             let q = Quantiles::of(&s.times);
-            let (p50, p99) = (q.p50, q.p99);
-            SecondReport { sent: s.sent, ok: s.ok, refused: s.refused, failed: s.failed, p50, p99 }
+            SecondReport {
+                sent: s.sent,
+                ok: s.ok,
+                refused: s.refused,
+                failed: s.failed,
+                over_slo: slo.map(|slo| over(&s.times, slo)),
+                p50: q.p50,
+                p99: q.p99,
+            }
         });
         Report {
             mode,
             max_in_flight: run.record.max_in_flight,
-            phases: phases.map(|((n, t), p)| PhaseReport::new(n, *t, p, &run.looks)).collect(),
+            phases: phases.map(|((n, t), p)| PhaseReport::new(n, *t, p, &run.looks, slo)).collect(),
             seconds: seconds.collect(),
         }
     }
@@ -153,7 +165,13 @@ impl Report {
 }
 
 impl PhaseReport {
-    fn new(name: String, (from, to): (Duration, Duration), tally: &Tally, looks: &Looks) -> Self {
+    fn new(
+        name: String,
+        (from, to): (Duration, Duration),
+        tally: &Tally,
+        looks: &Looks,
+        slo: Option<Duration>,
+    ) -> Self {
         let seconds = (to - from).as_secs_f64();
         let all = tally.ok.len() + tally.refused.len() + tally.other.len() + tally.not_sent;
         let server = watch::at(looks, from).zip(watch::at(looks, to)).map(|(first, last)| {
@@ -175,6 +193,7 @@ impl PhaseReport {
             statuses: tally.statuses.clone(),
             errors: tally.errors.clone(),
             not_sent: tally.not_sent,
+            over_slo: slo.map(|slo| over(&tally.ok, slo)),
             ok: Quantiles::of(&tally.ok),
             ok_service: Quantiles::of(&tally.ok_service),
             refused: Quantiles::of(&tally.refused),
@@ -193,6 +212,9 @@ impl PhaseReport {
         if !self.errors.is_empty() || self.not_sent > 0 {
             let _ = write!(text, ", errors {:?}, not sent {}", self.errors, self.not_sent);
         }
+        if let Some(over) = self.over_slo {
+            let _ = write!(text, ", {over} answered later than the objective");
+        }
         if self.late.p99 > 5.0 {
             let _ = write!(text, "; the generator itself was late, p99 {:.1} ms", self.late.p99);
         }
@@ -209,6 +231,12 @@ impl PhaseReport {
         }
         text.push('\n');
     }
+}
+
+/// How many took longer.
+fn over(times: &Times, slo: Duration) -> u64 {
+    let within = u64::try_from(slo.as_micros()).unwrap_or(u64::MAX);
+    times.len() - times.count_between(0, within)
 }
 
 impl Quantiles {
@@ -252,17 +280,21 @@ mod tests {
         let looks = vec![(Duration::ZERO, look(1.0, 10)), (second, look(1.5, 20))];
         let load = Load::Closed { concurrency: 2, lasts: second };
         let run = Finished { load, phases: vec![(Duration::ZERO, second)], record, looks };
-        let report = Report::new(&run);
+        let report = Report::new(&run, Some(Duration::from_millis(15)));
         let json = serde_json::to_value(&report).unwrap();
         let phase = &json["phases"][0];
         assert_eq!(phase["good_per_second"], 2.0);
         assert_eq!(phase["offered_per_second"], 3.0);
         assert_eq!(phase["statuses"]["503"], 1);
         assert_eq!(phase["refused"]["count"], 1);
+        assert_eq!((&phase["over_slo"], &json["seconds"][0]["over_slo"]), (&1.into(), &1.into()));
         assert_eq!(phase["bytes_received"], 21);
         assert_eq!(phase["server"]["cpu_seconds_per_good_answer"], 0.25);
         assert_eq!(phase["server"]["rss_max_bytes"], 20);
         assert!((phase["ok"]["max"].as_f64().unwrap() - 20.0).abs() < 0.1);
-        assert!(report.table().contains("2 at a time"));
+        let table = report.table();
+        assert!(table.contains("2 at a time") && table.contains("1 answered later"), "{table}");
+        let without = serde_json::to_value(Report::new(&run, None)).unwrap();
+        assert!(without["phases"][0].get("over_slo").is_none());
     }
 }
