@@ -51,8 +51,9 @@ impl Rig {
         let poll = Duration::from_millis(100);
         let root = dir.path().to_owned();
         let loader = Loader::embedded();
+        let filled = tokio::sync::watch::channel(true).1;
         let settings =
-            ReconcilerSettings { root, poll, settle, loader, warm_bytes: u64::MAX, limits };
+            ReconcilerSettings { root, filled, poll, settle, loader, warm_bytes: u64::MAX, limits };
         let store = Arc::new(MemoryStore::new());
         let events = Arc::new(Events::new(None, metrics.clone()).unwrap());
         let operator = Operator::new(publisher.clone(), store, events);
