@@ -45,6 +45,12 @@ MATRIX = {
     },
     "bucket of Google": {"models": {"source": "bucket", "bucket": {"url": "gs://models"}}},
     "bucket of Azure": {"models": {"source": "bucket", "bucket": {"url": "az://models", "options": {"account": "a"}}}},
+    "url": {
+        "models": {
+            "source": "url",
+            "url": {"url": "s3://models/vision", "secret": "minio", "requireDigest": True, "trustedKeys": ["RW" + "A" * 54], "versions": 2},
+        }
+    },
     "TLS": {"tls": TLS, "monitoring": {"serviceMonitor": {"enabled": True}}},
     "TLS inline": {"tls": {"enabled": True, "cert": "CERT\n", "key": "KEY\n"}},
     "clients with certificates": {"tls": {**TLS, "clientAuth": "required", "clientCa": "CA\nCA\n"}},
