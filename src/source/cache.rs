@@ -111,6 +111,14 @@ impl Cache {
             .collect()
     }
 
+    /// A model's directory in force.
+    pub fn tree(&self, model: &str) -> Result<Option<Tree>, SourceError> {
+        match tree::read(&self.models_dir().join(model)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some).map_err(|e| self.disk("models", e)),
+        }
+    }
+
     fn trees_by_model(&self) -> io::Result<BTreeMap<String, io::Result<Tree>>> {
         let mut trees = BTreeMap::new();
         for entry in fs::read_dir(self.models_dir())? {
@@ -328,6 +336,8 @@ mod tests {
         assert_eq!(read(&cache, "m/1/model.onnx").unwrap(), "a");
         assert_eq!(read(&cache, "m/1/golden/x/y").unwrap(), "g");
         assert_eq!(cache.trees().unwrap(), BTreeMap::from([("m".to_owned(), one.clone())]));
+        assert_eq!(cache.tree("m").unwrap(), Some(one.clone()));
+        assert_eq!(cache.tree("n").unwrap(), None);
         let two = tree(&cache, &[("model.toml", "t"), ("2/model.onnx", "b")]);
         cache.publish("m", &two).unwrap();
         assert_eq!(read(&cache, "m/2/model.onnx").unwrap(), "b");

@@ -101,22 +101,28 @@ impl SourceError {
     /// What a store says, of an object and what was shown to get it.
     pub fn of(error: &object_store::Error, object: &str, credentials: &str) -> SourceError {
         let (object, why) = (object.to_owned(), plain(&error.to_string()));
+        let credentials = credentials.to_owned();
         match error {
-            object_store::Error::NotFound { .. } => {
-                SourceError::NotFound { object, credentials: credentials.to_owned() }
-            }
+            object_store::Error::NotFound { .. } => SourceError::NotFound { object, credentials },
             object_store::Error::PermissionDenied { .. }
             | object_store::Error::Unauthenticated { .. } => {
-                SourceError::Forbidden { object, credentials: credentials.to_owned(), why }
+                SourceError::Forbidden { object, credentials, why }
             }
-            error => match transport(error) {
-                Some(HttpErrorKind::Connect | HttpErrorKind::Timeout) => {
+            error => match (status(&why), transport(error)) {
+                (Some(401 | 403), _) => SourceError::Forbidden { object, credentials, why },
+                (Some(404), _) => SourceError::NotFound { object, credentials },
+                (None, Some(HttpErrorKind::Connect | HttpErrorKind::Timeout)) => {
                     SourceError::Unreachable { object, why }
                 }
                 _ => SourceError::Store { object, why },
             },
         }
     }
+}
+
+/// The status of a listing that was refused: `object_store` tells it in words alone.
+fn status(why: &str) -> Option<u16> {
+    why.split_once("status code: ")?.1.get(..3)?.parse().ok()
 }
 
 /// What went wrong below HTTP, if something did.
@@ -152,6 +158,18 @@ mod tests {
             plain("GET\n https://h/m.onnx?X-Amz-Signature=secret in 1s - who? <Code>No</Code>");
         assert_eq!(told, "GET https://h/m.onnx in 1s - who? <Code>No</Code>");
         assert_eq!(plain(&"é".repeat(1000)).len(), WORDS);
+    }
+
+    #[test]
+    fn a_listing_that_is_refused_is_told_from_one_that_fails() {
+        let told = |status: &str| {
+            let words = format!("Server returned non-2xx status code: {status}: <Error>");
+            let source = Box::new(std::io::Error::other(words));
+            let error = object_store::Error::Generic { store: "S3", source };
+            SourceError::of(&error, "s3://b", "the key in AWS_ACCESS_KEY_ID").reason()
+        };
+        let reasons = ["403 Forbidden", "401 Unauthorized", "404 Not Found", "500 Oh"].map(told);
+        assert_eq!(reasons, ["forbidden", "forbidden", "not_found", "store"]);
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl Looks {
     }
 
     fn publish(&self, model: &str, wanted: &Wanted, changed: &dyn Fn()) -> Result<(), SourceError> {
-        let trees = self.cache.trees()?;
-        let Some(next) = plan::next_tree(trees.get(model), wanted) else { return Ok(()) };
+        let now = self.cache.tree(model)?;
+        let Some(next) = plan::next_tree(now.as_ref(), wanted) else { return Ok(()) };
         self.cache.publish(model, &next)?;
         tracing::info!(model, files = next.len(), "mirrored");
         changed();
@@ -194,3 +194,7 @@ fn narrow(listing: Listing, newest: usize) -> Listing {
     models.values_mut().for_each(|files| plan::keep_newest(files, newest));
     models.into_values().flat_map(BTreeMap::into_values).collect()
 }
+
+#[cfg(test)]
+#[path = "look_tests.rs"]
+mod tests;

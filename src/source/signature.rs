@@ -64,3 +64,43 @@ impl fmt::Display for TrustedKeys {
         f.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Made by tests/sources/minisign.py.
+    const KEY: &str = "RWRRAuYhjzp5Z1vx5QAQ9cO6QzGTGsv/jjL33FJH7yegWMwtTm5GtXes";
+    const OTHER: &str = "RWSn0h0K8+LvpUTj1b+tH8QWubbaduTbtBN8p2uiM3GORSL0azVwPSZB";
+    const TEXT: &[u8] = b"{\"format\": 1, \"files\": []}\n";
+    const SIGNATURE: &str = "untrusted comment: a test
+RURRAuYhjzp5Z/7xzwquwfH+2SaqvRVrUB+WFoyhbUoHazkFyE2KC05Nd3Xt/FUvXU1N8WIIrmjIFGqXyECvh/MkJgEculcZNg0=
+trusted comment: timestamp:1
+VqqbVjLDDYVVnIQHSMmQbKOqt90wzKKSfMqsVwRFjlCAKa73HMwMvcnwzFtyGZKnntzZ9IKLBGli3m2Hxj8pAw==
+";
+
+    fn keys(text: &str) -> TrustedKeys {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn one_of_the_keys_must_have_signed_just_these_bytes() {
+        for trusted in [KEY.to_owned(), format!("{OTHER}, {KEY}"), format!("{KEY}\n{OTHER}\n")] {
+            assert_eq!(keys(&trusted).verify(TEXT, SIGNATURE), Ok(()));
+        }
+        let wrong = |keys: &TrustedKeys, text, signature| keys.verify(text, signature).unwrap_err();
+        assert!(wrong(&keys(OTHER), TEXT, SIGNATURE).contains("not trusted"));
+        assert!(wrong(&keys(KEY), b"{}", SIGNATURE).contains("not what a trusted key signed"));
+        assert!(wrong(&keys(KEY), TEXT, "untrusted comment: none\n").contains("can't be read"));
+        let comment = SIGNATURE.replace("timestamp:1", "timestamp:2");
+        assert!(wrong(&keys(KEY), TEXT, &comment).contains("not what a trusted key signed"));
+        // Whoever asks for a signature by nobody has none.
+        assert!(keys("").is_empty() && keys("").verify(TEXT, SIGNATURE).is_err());
+    }
+
+    #[test]
+    fn what_is_no_key_is_told() {
+        assert!("RWQnone".parse::<TrustedKeys>().unwrap_err().contains("`RWQnone` is no minisign"));
+        assert_eq!(keys(KEY).to_string(), KEY);
+    }
+}

@@ -41,6 +41,8 @@ class Server:
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.log = []
         for line in self.process.stderr:
+            if not line.startswith("{"):
+                raise RuntimeError(f"the server did not start: {line}")
             entry = json.loads(line)
             self.log.append(entry)
             if entry["message"] == "serving":

@@ -144,7 +144,7 @@ def test_traffic_is_kept_beside_the_models(bucket, cache):
     bucket.put("m/model.toml", b"[versions]\nall = true\n")
     with bucket.serve(cache) as server:
         server.wait_ready()
-        subprocess.run([BINARY, "traffic", "set", "m", "1=100", "--server", server.admin], check=True, capture_output=True)
+        subprocess.run([BINARY, "traffic", "set", "m", "1=100", "--admin", server.admin], check=True, capture_output=True)
         server.wait_answer("m", 4.0)
     with bucket.serve(cache) as server:
         server.wait_ready()
