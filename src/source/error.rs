@@ -39,9 +39,6 @@ pub enum SourceError {
     /// It is larger than files may be.
     #[error("{object} has {bytes} bytes, more than --source-max-file-bytes {most}")]
     TooLarge { object: String, bytes: u64, most: u64 },
-    /// It is another object than the one that was listed: the next look sees the new one.
-    #[error("{object} changed between being listed ({listed}) and being fetched ({came})")]
-    Changed { object: String, listed: String, came: String },
     /// The disk is full, or not writable.
     #[error("can't write the model cache, {path}: {source}; {advice}")]
     Disk { path: PathBuf, source: std::io::Error, advice: &'static str },
@@ -77,7 +74,6 @@ impl SourceError {
             SourceError::WrongDigest { .. } => "digest",
             SourceError::Stalled { .. } => "stalled",
             SourceError::TooLarge { .. } => "too_large",
-            SourceError::Changed { .. } => "changed",
             SourceError::Disk { .. } | SourceError::Locked(_) => "disk",
             SourceError::Manifest { .. }
             | SourceError::NoManifest { .. }

@@ -128,7 +128,7 @@ impl Reader {
         let one = |(key, entry): (&Key, &Entry)| {
             let url = locate(&base, key, entry)
                 .map_err(|why| SourceError::Manifest { object: key.to_string(), why })?;
-            let expected = Expected { size: entry.size, digest: Some(entry.sha256), tag: None };
+            let expected = Expected { size: entry.size, digest: Some(entry.sha256) };
             let (object, is) = (self.stores.object(&url)?, entry.sha256.to_string());
             Ok((key.clone(), Listed { object, expected, is }))
         };
@@ -155,10 +155,11 @@ impl Reader {
             let name = format!("{}/{key}", root.name);
             let (store, path) = (root.store.clone(), meta.location.clone());
             let object = Object { store, path, name, credentials: root.credentials };
-            // A store that has no ETags has times.
-            let tag = meta.e_tag.clone().unwrap_or_else(|| meta.last_modified.to_rfc3339());
+            // A store that has no ETags has times. It is not held against the ETag of what comes: stores
+            // write that in other ways there. What changed meanwhile is listed otherwise next time.
+            let tag = meta.e_tag.unwrap_or_else(|| meta.last_modified.to_rfc3339());
             let is = format!("{tag} {}", meta.size);
-            let expected = Expected { size: Some(meta.size), digest: None, tag: meta.e_tag };
+            let expected = Expected { size: Some(meta.size), digest: None };
             listing.insert(key, Listed { object, expected, is });
         }
         drop_directories(&mut listing);

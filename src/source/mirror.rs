@@ -103,6 +103,8 @@ impl Source {
                 tracing::debug!(error = %e, "can't lower the mirror's priority");
             }
             runtime.block_on(self.run(&changed, stopped));
+            // A file system or a name server that hangs is not waited for.
+            runtime.shutdown_background();
         };
         let thread = std::thread::Builder::new().name("ocelli-source".to_owned()).spawn(run)?;
         Ok(Running { stop, thread })

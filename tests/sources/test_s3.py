@@ -105,6 +105,14 @@ def test_a_key_that_leads_elsewhere_stops_the_mirror_and_nothing_else(bucket, ca
         server.wait_answer("m", 6.0)
 
 
+def test_a_whole_bucket(bucket, cache):
+    bucket.url = f"s3://{bucket.name}"
+    bucket.client.put_object(Bucket=bucket.name, Key="m/1/model.onnx", Body=times(2))
+    with bucket.serve(cache) as server:
+        server.wait_ready()
+        assert server.predict("m") == 4.0
+
+
 def test_the_newest_versions_are_enough_if_that_is_said(bucket, cache):
     bucket.put("m/model.toml", ALL)
     for version in (1, 2, 10):
