@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from chart import CHART, ROOT, Refused, pick, pod, render, server, settings
-from matrix import ALL_KINDS, BUCKET, KEYS, MATRIX, SINCE, TLS
+from matrix import ALL_KINDS, BUCKET, KEYS, MATRIX, MINISIGN, SINCE, TLS
 
 
 def test_the_defaults_are_small():
@@ -198,7 +198,7 @@ def test_a_server_that_mirrors_a_url_has_where_to_and_what_with():
     given = tomllib.loads(settings(objects))
     told = {key: given[key] for key in ("models", "model_cache", "source_poll_ms", "source_versions", "require_digest")}
     expected = {"models": "s3://models/vision", "model_cache": "/models", "source_poll_ms": 30000, "source_versions": 2, "require_digest": True}
-    assert told == expected and given["trusted_key"] == "RW" + "A" * 54
+    assert told == expected and given["trusted_key"] == MINISIGN
     assert server(objects)["volumeMounts"][0] == {"name": "models", "mountPath": "/models", "readOnly": False}
     assert server(objects)["envFrom"] == [{"secretRef": {"name": "minio"}}]
     assert pod(objects)["volumes"][0]["emptyDir"] and "initContainers" not in pod(objects)

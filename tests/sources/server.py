@@ -36,7 +36,9 @@ class Server:
         command = [*wrap, BINARY, "serve", "--models", url, "--model-cache", cache, "--log-format", "json"]
         for door in ("--rest-addr", "--grpc-addr", "--admin-addr"):
             command += [door, "127.0.0.1:0"]
-        command += ["--source-poll-ms", "200", "--source-stall-ms", "1000", "--lame-duck-ms", "0", *flags]
+        command += ["--source-poll-ms", "200", "--lame-duck-ms", "0", *flags]
+        if "--source-stall-ms" not in flags:
+            command += ["--source-stall-ms", "1000"]
         self.cache = cache
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
         self.log = []

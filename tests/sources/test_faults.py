@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from models import times
+from models import put, times
 from server import manifest, until
-from models import put
 
 
 def put_m(bucket):
@@ -91,8 +90,6 @@ def test_one_that_stalls_keeps_nobody_waiting(bucket, cache):
             server.wait_answer("m", 4.0)
             assert time.monotonic() - began < 4
             assert not server.is_ready(), "not all was tried"
-            bucket.put("m/1/model.onnx", times(2))
-            server.kill()
 
 
 def test_a_bucket_that_is_forbidden_at_the_start_is_told_until_it_is_not(bucket, cache):
