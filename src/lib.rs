@@ -23,6 +23,7 @@ pub mod protocol;
 pub mod repository;
 pub mod router;
 pub mod service;
+pub mod source;
 pub mod stats;
 pub mod telemetry;
 pub mod tensor;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms from the lowest up. A room may use those before it in the list.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 20] = [
     "tensor",
     "input",
     "stats",
@@ -18,21 +18,26 @@ const ORDER: [&str; 18] = [
     "batcher",
     "router",
     "control",
+    "source",
     "repository",
+    "tune",
     "service",
     "protocol",
     "app",
 ];
 
 /// Where the order is left, each with its reason.
-const ALLOWED: [(&str, &str); 5] = [
+const ALLOWED: [(&str, &str); 7] = [
     // Reading a TOML file's mistakes is the same for the server's settings and a model's.
     ("repository", "config"),
     // And for a file of keys; and where to listen is a setting.
     ("protocol", "config"),
+    // Unknown keys are told alike wherever they are.
+    ("source", "config"),
     // A setting's type is that of what it sets.
     ("config", "telemetry"),
     ("config", "engine"),
+    ("config", "source"),
     ("app", "config"),
 ];
 

@@ -19,10 +19,11 @@ const PLACE: &str = ".ocelli/traffic";
 /// has something to say about.
 pub(super) async fn open(
     config: &ServeConfig,
+    models: &Path,
     publisher: &Arc<Publisher>,
     metrics: &Arc<Metrics>,
 ) -> Result<Control, StartError> {
-    let store = store(config).await?;
+    let store = store(config, models).await?;
     let events = Events::new(config.audit_log.path(), metrics.clone())
         .map_err(|e| StartError::Other(format!("can't open --audit-log: {e}")))?;
     let operator = Arc::new(Operator::new(publisher.clone(), store, Arc::new(events)));
@@ -55,7 +56,7 @@ fn may_write(dir: &Path) -> bool {
     there.is_some_and(|a| rustix::fs::access(a, rustix::fs::Access::WRITE_OK).is_ok())
 }
 
-async fn store(config: &ServeConfig) -> Result<Arc<dyn Store>, StartError> {
+async fn store(config: &ServeConfig, models: &Path) -> Result<Arc<dyn Store>, StartError> {
     let store: Arc<dyn Store> = match &config.traffic_store {
         TrafficStore::Memory => Arc::new(MemoryStore::new()),
         TrafficStore::File(Some(dir)) => {
@@ -65,7 +66,7 @@ async fn store(config: &ServeConfig) -> Result<Arc<dyn Store>, StartError> {
             Arc::new(FileStore::open(dir).map_err(other)?)
         }
         TrafficStore::File(None) => {
-            let dir = config.models.join(PLACE);
+            let dir = models.join(PLACE);
             if may_write(&dir) {
                 Arc::new(FileStore::open(&dir).map_err(other)?)
             } else {

@@ -3,6 +3,7 @@
 mod delivery;
 mod doors;
 mod files;
+mod models;
 mod plan;
 
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use doors::{Addresses, Bound, Doors};
+use models::ModelsDir;
 use tokio::sync::watch;
 
 pub use plan::ThreadPlan;
@@ -26,6 +28,7 @@ use crate::repository::load::Loader;
 use crate::repository::{Reconciler, ReconcilerSettings};
 use crate::router::Router;
 use crate::service::{Background, DecodePool, InferenceService};
+use crate::source::Running;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 use crate::vision::ImageLimits;
@@ -69,6 +72,7 @@ pub struct App {
     pub admin_addr: Address,
     shared: Arc<Shared>,
     scheduler: Arc<Scheduler>,
+    source: Option<Running>,
     reconciler: Reconciler,
     doors: Doors,
     lame_duck: Duration,
@@ -77,9 +81,7 @@ pub struct App {
 impl App {
     /// Starts serving. Models load in the background; `/readyz` tells when.
     pub async fn start(config: &ServeConfig) -> Result<App, StartError> {
-        if !config.models.is_dir() {
-            return Err(StartError::NoModels(config.models.display().to_string()));
-        }
+        models::check(config)?;
         let doors = if config.single_port { 1 } else { 2 };
         files::raise_limit(config.max_connections.saturating_mul(doors) as u64);
         let access = config.keys_file.path().map(Access::start).transpose();
@@ -96,18 +98,21 @@ impl App {
             "threads planned"
         );
         let metrics = Metrics::new(config.metrics).map_err(other)?;
+        let models = ModelsDir::open(config, &metrics).await?;
         let scheduler = Scheduler::start(plan.compute, metrics.clone()).map_err(other)?;
         let scheduler = Arc::new(scheduler);
         let router = Arc::new(Router::new());
         let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
-        let control = delivery::open(config, &publisher, &metrics).await?;
+        let control = delivery::open(config, &models.root, &publisher, &metrics).await?;
         let reconciler = Reconciler::start(
-            settings(config, &plan),
+            settings(config, &plan, &models),
             scheduler.clone(),
             publisher.clone(),
             metrics.clone(),
         )
         .map_err(other)?;
+        let standing = models.standing.clone();
+        let source = models.start(reconciler.waker())?;
         let waker = reconciler.waker();
         let (figures, held) = (control.figures.clone(), Arc::downgrade(&publisher));
         publisher.on_change(move |model| {
@@ -137,6 +142,7 @@ impl App {
             load: scheduler.meter(),
             loaded: reconciler.ready(),
             repository: reconciler.commands(),
+            source: standing,
             allow_control: config.allow_control,
             stopping: false.into(),
             drain: draining,
@@ -145,14 +151,14 @@ impl App {
         });
         let Addresses { rest, grpc, admin } = bound.addresses.clone();
         let doors = bound.open(&shared, config, stop_serving);
-        let models = config.models.display();
-        tracing::info!(%rest, %grpc, %admin, %models, "serving");
+        tracing::info!(%rest, %grpc, %admin, models = %config.models, "serving");
         Ok(App {
             rest_addr: rest,
             grpc_addr: grpc,
             admin_addr: admin,
             shared,
             scheduler,
+            source,
             reconciler,
             doors,
             lame_duck: Duration::from_millis(config.lame_duck_ms),
@@ -176,10 +182,13 @@ impl App {
             tracing::warn!("the grace period ended before the last request did");
         }
         self.doors.close().await;
-        let (scheduler, reconciler) = (self.scheduler, self.reconciler);
+        let (scheduler, source, reconciler) = (self.scheduler, self.source, self.reconciler);
         let shared = self.shared;
         let last = move || {
             scheduler.stop();
+            if let Some(source) = source {
+                source.stop();
+            }
             reconciler.stop();
             if let Some(tracing) = &shared.tracing {
                 tracing.stop();
@@ -217,11 +226,12 @@ fn replica() -> String {
     format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
 }
 
-fn settings(config: &ServeConfig, plan: &ThreadPlan) -> ReconcilerSettings {
+fn settings(config: &ServeConfig, plan: &ThreadPlan, models: &ModelsDir) -> ReconcilerSettings {
     ReconcilerSettings {
-        root: config.models.clone(),
+        root: models.root.clone(),
+        filled: models.filled.clone(),
         poll: Duration::from_millis(config.poll_ms),
-        settle: Duration::from_millis(config.settle_ms),
+        settle: models.settle,
         loader: Loader {
             engines: config.engines.engines(),
             threads: plan.intra_op,

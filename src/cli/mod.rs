@@ -6,6 +6,7 @@ mod engine;
 mod engines;
 mod inspect;
 mod keys;
+mod manifest;
 mod predict;
 mod serve;
 mod tune;
@@ -32,10 +33,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the models of a directory
+    /// Serve the models of a directory, or of a bucket or web server
     #[command(after_help = "Examples:
   ocelli serve                                   the models in ./models, REST on port 8501
   ocelli serve --models /srv/models --max-batch 16
+  ocelli serve --models s3://bucket/models --model-cache /var/cache/ocelli
   ocelli serve --config ocelli.toml --print-config
 
   curl --data-binary @photo.jpg localhost:8501/v1/models/NAME:predict")]
@@ -65,6 +67,12 @@ enum Command {
   ocelli engines
   ocelli engines --onnxruntime-library /opt/onnxruntime/lib --json")]
     Engines(engines::EnginesArgs),
+    /// Write the manifest of a directory of models: what is fetched from there is checked by it
+    #[command(after_help = "Examples:
+  ocelli manifest models > ocelli-models.json && mv ocelli-models.json models/
+  minisign -S -m models/ocelli-models.json         sign it; `serve --trusted-key` then asks for that
+  ocelli serve --models s3://bucket/models --require-digest true")]
+    Manifest(manifest::ManifestArgs),
     #[command(flatten)]
     Admin(Box<admin::AdminCommand>),
     /// Make the API keys that a server asks for (`serve --keys-file`)
@@ -107,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args).map(|()| 0),
         Command::Tune(args) => tune::run(&args).map(|()| 0),
         Command::Engines(args) => engines::run(&args).map(|()| 0),
+        Command::Manifest(args) => manifest::run(&args).map(|()| 0),
         Command::Admin(command) => admin::run(&command),
         Command::Keys(args) => keys::run(&args).map(|()| 0),
     };

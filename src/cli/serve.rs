@@ -2,6 +2,7 @@
 
 use clap::ArgMatches;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_rustls::rustls::crypto::ring;
 
 use super::{Failure, ServeArgs, print};
 use crate::app::{App, ThreadPlan};
@@ -14,6 +15,8 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> Result<(), Failure>
         return print(&printed);
     }
     logs::init(config.log_format, &config.log_level)?;
+    // What fetches models takes the process' own; there is no other one to be in its way.
+    drop(ring::default_provider().install_default());
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(ThreadPlan::of(&config).io)
         .thread_name("ocelli-io")

@@ -5,15 +5,19 @@
 //! and explained alike wherever it comes from.
 
 mod address;
+mod cache_dir;
 mod engines;
 mod layers;
 mod serve;
+mod source;
 mod store;
 mod toml_error;
 
 pub use address::{Address, ClientAuth, OptionalFile};
+pub use cache_dir::cache_dir;
 pub use engines::EngineArgs;
 pub use layers::{ConfigError, Source, parse_serve};
 pub use serve::ServeConfig;
+pub use source::{Models, SourceArgs};
 pub use store::TrafficStore;
-pub use toml_error::{nearest, toml_error};
+pub use toml_error::{explain, nearest, toml_error};

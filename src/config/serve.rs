@@ -1,19 +1,22 @@
 //! Every setting of `ocelli serve`.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::{Address, ClientAuth, EngineArgs, OptionalFile, TrafficStore};
+use super::{Address, ClientAuth, EngineArgs, Models, OptionalFile, SourceArgs, TrafficStore};
 use crate::telemetry::logs::LogFormat;
 
 /// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
 /// and `max_batch` in the TOML file.
 #[derive(Args, Clone, Debug)]
 pub struct ServeConfig {
-    /// Directory of models: <name>/<version>/model.onnx
-    #[arg(long, env = "OCELLI_MODELS", default_value = "models", value_name = "DIR")]
-    pub models: PathBuf,
+    /// Directory of models, <name>/<version>/model.onnx, or its URL: s3://, gs://, az://, https://
+    /// (of a manifest), file://
+    #[arg(long, env = "OCELLI_MODELS", default_value = "models", value_name = "DIR|URL")]
+    pub models: Models,
+
+    /// How models behind a URL are had.
+    #[command(flatten)]
+    pub source: SourceArgs,
 
     /// Address of the REST API, or unix:PATH
     #[arg(long, env = "OCELLI_REST_ADDR", default_value = "0.0.0.0:8501", value_name = "ADDR")]
@@ -298,7 +301,7 @@ impl ServeConfig {
             () if self.protect_metrics && !keys => {
                 Some("--protect-metrics needs keys: name their file with --keys-file")
             }
-            () => None,
+            () => self.source.contradiction(&self.models),
         }
     }
 }

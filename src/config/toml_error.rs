@@ -11,8 +11,9 @@ pub fn toml_error(path: &Path, text: &str, error: &toml::de::Error) -> String {
     format!("{}:{line}: {}", path.display(), explain(error.message()))
 }
 
-/// Serde words an unknown field as "unknown field `x`, expected one of `a`, `b`".
-fn explain(message: &str) -> String {
+/// A parser's words, with the nearest key for an unknown one, which serde words as "unknown field `x`,
+/// expected one of `a`, `b`".
+pub fn explain(message: &str) -> String {
     let message = message.trim().replace('\n', " ");
     let Some(rest) = message.strip_prefix("unknown field ") else { return message };
     let mut names = rest.split('`').skip(1).step_by(2);

@@ -21,6 +21,8 @@ use crate::telemetry::metrics::Metrics;
 pub struct ReconcilerSettings {
     /// The model repository.
     pub root: PathBuf,
+    /// Whether all that is to be there at the start is: of a directory always, of a mirror at some time.
+    pub filled: watch::Receiver<bool>,
     /// How often to look, beside being told of changes.
     pub poll: Duration,
     /// How long files must rest before they count as whole.

@@ -82,9 +82,11 @@ impl Loop {
     /// Until it is told to stop.
     pub fn run(mut self, set_ready: &watch::Sender<bool>) {
         while !self.stopping {
+            // Asked first: what comes during the round may not be seen by it.
+            let filled = *self.settings.filled.borrow();
             let rest = self.round();
             // Ready once everything that was there at the start is loaded or has failed.
-            if rest == Rest::Long {
+            if filled && rest == Rest::Long {
                 set_ready.send_if_modified(|ready| !std::mem::replace(ready, true));
             }
             let wait = match rest {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::cache::CacheMetrics;
 use super::delivery::{ArmTally, DeliveryMetrics};
+use super::source::SourceMetrics;
 use super::stats::VersionStats;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
@@ -207,6 +208,11 @@ impl Metrics {
             users: Mutex::default(),
         };
         Ok(Arc::new(metrics))
+    }
+
+    /// Declares what the mirror of a source counts. Asked once, by a server that has one.
+    pub fn source(&self) -> Result<SourceMetrics, prometheus::Error> {
+        SourceMetrics::register(&self.registry)
     }
 
     /// The text that Prometheus scrapes.

@@ -6,5 +6,6 @@ pub mod cache;
 pub mod delivery;
 pub mod logs;
 pub mod metrics;
+pub mod source;
 pub mod stats;
 pub mod trace;

@@ -1,6 +1,7 @@
 """Values that the chart must render for, by what they are for."""
 
 SUM = "0" * 64
+MINISIGN = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3"
 TLS = {"enabled": True, "existingSecret": "cert"}
 KEYS = {"enabled": True, "existingSecret": "keys", "clientToken": {"secret": "token"}}
 BUCKET = {"source": "bucket", "bucket": {"url": "s3://models/vision"}}
@@ -45,6 +46,12 @@ MATRIX = {
     },
     "bucket of Google": {"models": {"source": "bucket", "bucket": {"url": "gs://models"}}},
     "bucket of Azure": {"models": {"source": "bucket", "bucket": {"url": "az://models", "options": {"account": "a"}}}},
+    "url": {
+        "models": {
+            "source": "url",
+            "url": {"url": "s3://models/vision", "secret": "minio", "requireDigest": True, "trustedKeys": [MINISIGN], "versions": 2},
+        }
+    },
     "TLS": {"tls": TLS, "monitoring": {"serviceMonitor": {"enabled": True}}},
     "TLS inline": {"tls": {"enabled": True, "cert": "CERT\n", "key": "KEY\n"}},
     "clients with certificates": {"tls": {**TLS, "clientAuth": "required", "clientCa": "CA\nCA\n"}},

@@ -1,12 +1,13 @@
 """What the objects say, one by one."""
 
 import re
+import tomllib
 
 import pytest
 import yaml
 
 from chart import CHART, ROOT, Refused, pick, pod, render, server, settings
-from matrix import ALL_KINDS, BUCKET, KEYS, MATRIX, SINCE, TLS
+from matrix import ALL_KINDS, BUCKET, KEYS, MATRIX, MINISIGN, SINCE, TLS
 
 
 def test_the_defaults_are_small():
@@ -192,6 +193,17 @@ def test_the_watch_of_a_bucket_is_a_sidecar():
     assert len(pod(render(MATRIX["bucket with keys, once"]))["initContainers"]) == 1
 
 
+def test_a_server_that_mirrors_a_url_has_where_to_and_what_with():
+    objects = render(MATRIX["url"])
+    given = tomllib.loads(settings(objects))
+    told = {key: given[key] for key in ("models", "model_cache", "source_poll_ms", "source_versions", "require_digest")}
+    expected = {"models": "s3://models/vision", "model_cache": "/models", "source_poll_ms": 30000, "source_versions": 2, "require_digest": True}
+    assert told == expected and given["trusted_key"] == MINISIGN
+    assert server(objects)["volumeMounts"][0] == {"name": "models", "mountPath": "/models", "readOnly": False}
+    assert server(objects)["envFrom"] == [{"secretRef": {"name": "minio"}}]
+    assert pod(objects)["volumes"][0]["emptyDir"] and "initContainers" not in pod(objects)
+
+
 def test_a_models_image_is_mounted_read_only():
     objects = render(SINCE["image volume"][1])
     assert pod(objects)["volumes"][0] == {"name": "models", "image": {"reference": "r/models:1", "pullPolicy": "IfNotPresent"}}
@@ -221,6 +233,9 @@ def test_alerts_may_be_left_out_and_runbooks_be_elsewhere():
         ({"models": {"source": "http", "http": {"files": [{"name": "a", "url": "https://h/a"}]}}}, "sha256"),
         ({"models": {"source": "bucket"}}, "models.bucket.url"),
         ({"models": {"source": "bucket", "bucket": {"url": "ftp://x"}}}, "url"),
+        ({"models": {"source": "url"}}, "models.url.url"),
+        ({"models": {"source": "url", "url": {"url": "http://h/m"}}}, "url"),
+        ({"models": {"source": "url", "url": {"url": "s3://m"}}, "config": {"model_cache": "/x"}}, "config.model_cache"),
         ({"image": {"digest": "sha256:1"}}, "digest"),
         ({"config": {"models": "/x"}}, "config.models"),
         ({"config": {"max_batch": {"a": 1}}}, "max_batch"),

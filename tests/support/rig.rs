@@ -51,8 +51,10 @@ impl Rig {
         let poll = Duration::from_millis(100);
         let root = dir.path().to_owned();
         let loader = Loader::embedded();
+        let filled = tokio::sync::watch::channel(true).1;
         let settings = ReconcilerSettings {
             root,
+            filled,
             poll,
             settle,
             loader,

@@ -17,6 +17,18 @@
   "keys_file" (ternary "/etc/ocelli/keys/keys.toml" "" .Values.keys.enabled)
   "protect_metrics" .Values.keys.protectMetrics
 -}}
+{{- if eq .Values.models.source "url" -}}
+{{- $url := .Values.models.url -}}
+{{- $mirror := dict
+  "models" (required "models.url.url: which one?" $url.url)
+  "model_cache" "/models"
+  "source_poll_ms" (mul 1000 (int $url.everySeconds))
+  "source_versions" (int $url.versions)
+  "require_digest" $url.requireDigest
+  "trusted_key" (join "," $url.trustedKeys)
+-}}
+{{- $own = merge $mirror $own -}}
+{{- end -}}
 {{- range $key, $_ := .Values.config -}}
 {{- if hasKey $own $key -}}
 {{- fail (printf "config.%s: the chart sets that itself, from values of its own" $key) -}}

@@ -38,7 +38,8 @@
 {{- define "ocelli.models.mount" -}}
 - name: models
   mountPath: /models
-  readOnly: true
+  # What the server mirrors, it writes.
+  readOnly: {{ ne .Values.models.source "url" }}
   {{- if and (eq .Values.models.source "pvc") .Values.models.pvc.subPath }}
   subPath: {{ .Values.models.pvc.subPath }}
   {{- else if and (eq .Values.models.source "image") .Values.models.image.subPath }}

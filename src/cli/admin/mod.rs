@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod models;
 mod rollout;
+mod source;
 mod start;
 mod status;
 #[cfg(test)]

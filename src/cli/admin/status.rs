@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::client::Call;
 use super::connection::Connection;
+use super::source::{self, Source};
 use super::table::{Cell, Table, bad, good};
 use super::words::{date, span};
 use super::{Answers, Failure, code, print, print_all, print_json, read};
@@ -50,6 +51,8 @@ struct Status {
     ready: bool,
     store: Store,
     #[serde(default)]
+    source: Option<Source>,
+    #[serde(default)]
     events: Vec<Event>,
 }
 
@@ -76,7 +79,7 @@ struct Event {
 
 fn text(answers: &Answers<Value>, limit: usize) -> Result<String, Failure> {
     let mut table = Table::new(["address", "replica", "version", "ready", "up", "store"]);
-    let mut events = Vec::new();
+    let (mut events, mut sources) = (Vec::new(), Vec::new());
     for (address, answer) in answers {
         let cell = Cell::from(address.to_string());
         match answer {
@@ -85,6 +88,7 @@ fn text(answers: &Answers<Value>, limit: usize) -> Result<String, Failure> {
                 let cells = status.cells();
                 table.row(std::iter::once(cell).chain(cells));
                 events.extend(status.events);
+                sources.extend(status.source.map(|source| (status.replica, source)));
             }
             Err(refusal) => {
                 table.row([cell, Cell::styled(refusal.beside(address), bad())]);
@@ -93,7 +97,7 @@ fn text(answers: &Answers<Value>, limit: usize) -> Result<String, Failure> {
     }
     let events = last(events, limit);
     let events = if events.is_empty() { String::new() } else { format!("\n{}", told(&events)) };
-    Ok(table.text() + &events)
+    Ok(table.text() + &source::table(&sources) + &events)
 }
 
 impl Status {

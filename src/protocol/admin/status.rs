@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::control::events::Event;
 use crate::error::InferError;
 use crate::protocol::http::{HttpError, Shared, json};
+use crate::source::{Failing, StandingView};
 
 /// Events that are told unless more are asked for.
 const EVENTS: usize = 50;
@@ -32,6 +33,53 @@ pub struct Status {
     snapshot_revision: u64,
     /// Where traffic is kept.
     store: StoreState,
+    /// Where models come from, if they are behind a URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<SourceState>,
+}
+
+/// Where models come from.
+#[derive(Serialize, ToSchema)]
+struct SourceState {
+    /// Its URL.
+    url: String,
+    /// Whether the last look at it went well, and all that it has is here.
+    ok: bool,
+    /// Since the last look that went well; none yet, if this is missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_good_seconds: Option<f64>,
+    /// Why it can't be read.
+    error: Option<String>,
+    /// Models that are mirrored.
+    models: usize,
+    /// What of it can't be had.
+    failing: Vec<FailingFile>,
+}
+
+/// A file that can't be had.
+#[derive(Serialize, ToSchema)]
+struct FailingFile {
+    /// Its path in the source.
+    file: String,
+    /// As `ocelli_source_failures_total` counts it.
+    reason: &'static str,
+    /// What was expected, and what came.
+    message: String,
+}
+
+impl From<StandingView> for SourceState {
+    fn from(view: StandingView) -> SourceState {
+        let StandingView { url, last_good, error, failing, models } = view;
+        let file = |Failing { file, reason, message }| FailingFile { file, reason, message };
+        SourceState {
+            url,
+            ok: error.is_none() && failing.is_empty() && last_good.is_some(),
+            last_good_seconds: last_good.map(|age| age.as_secs_f64()),
+            error,
+            models,
+            failing: failing.into_iter().map(file).collect(),
+        }
+    }
 }
 
 /// Where traffic is kept.
@@ -73,6 +121,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         ready: shared.is_ready(),
         snapshot_revision: shared.service.router.snapshot().revision,
         store: StoreState { kind: store.kind(), place: store.place(), ok: error.is_none(), error },
+        source: shared.source.as_ref().map(|source| source.view().into()),
     };
     json(StatusCode::OK, &status)
 }

@@ -37,6 +37,7 @@ use crate::protocol::openapi;
 use crate::repository::Commands;
 use crate::router::{ModelSpec, ServedVersion};
 use crate::service::{InferenceService, Routed};
+use crate::source::Standing;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::trace::Tracing;
 
@@ -75,6 +76,8 @@ pub struct Shared {
     pub loaded: watch::Receiver<bool>,
     /// What asks the repository to load and unload.
     pub repository: Commands,
+    /// How the mirror of a source fares, if models are behind a URL.
+    pub source: Option<Arc<Standing>>,
     /// Whether the public ports may ask that (`--allow-control`).
     pub allow_control: bool,
     /// Whether the server is on its way out.

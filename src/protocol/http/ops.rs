@@ -53,6 +53,9 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
         shared.metrics.delivery.logged(&counters.written, &counters.dropped, &counters.failed);
     }
     shared.load.read();
+    if let Some(source) = &shared.source {
+        source.measure();
+    }
     let text = shared.metrics.render().map_err(|e| InferError::Internal(e.to_string()))?;
     let kind = "text/plain; version=0.0.4; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())

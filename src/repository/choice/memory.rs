@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::candidates::Candidates;
 use super::trial::Tried;
 use super::{Ask, Choice};
-use crate::config::OptionalFile;
+use crate::config::{OptionalFile, cache_dir};
 use crate::engine::{Cpu, Engine, Precision};
 
 /// A directory of choices.
@@ -65,7 +65,7 @@ impl Memory {
         let dir = match setting.path() {
             Some(off) if off == Path::new("off") => return None,
             Some(dir) => dir.to_owned(),
-            None => cache_dir()?.join("ocelli").join("engines"),
+            None => cache_dir()?.join("engines"),
         };
         Some(Memory { dir })
     }
@@ -115,11 +115,6 @@ impl Memory {
         std::fs::write(&aside, text)?;
         std::fs::rename(aside, self.dir.join(name))
     }
-}
-
-fn cache_dir() -> Option<PathBuf> {
-    let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    of("XDG_CACHE_HOME").or_else(|| of("HOME").map(|home| home.join(".cache")))
 }
 
 #[cfg(test)]
