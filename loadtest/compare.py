@@ -112,6 +112,9 @@ def raw(scratch: Path, args) -> list[dict]:
 def photos(scratch: Path, args) -> list[dict]:
     """A photo to labels by REST, against the same by hand, and against what engine and decoder allow."""
     models = repository(scratch / "photos", scratch, args.engine, {"lite0": args.model})
+    # By hand, Pillow decodes only as large as is needed, too.
+    settings = models / "lite0/model.toml"
+    settings.write_text(settings.read_text().replace("[input]\n", '[input]\ndecode = "scaled"\n', 1))
     library = venvs.onnxruntime("raw")
     with Served(models, "lite0", scratch, args, "photo", library) as ocelli:
         by_hand = Raw(models / "lite0/1/model.onnx", args, photo=scratch / "photo.jpg").best()
