@@ -62,7 +62,20 @@ class Cluster:
         self.gone: list[Server] = []
         self.left: dict[int, tuple[float, float]] = {}
         """When a place's replica was killed: from, to."""
-        for place in range(size):
+        self.balancer: Balancer | None = None
+        self.size = size
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            # Nothing is left behind.
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
+        for place in range(self.size):
             self.servers[place] = self.serve(place)
         self.servers[0].weigh({5: 1, 6: 1})
         until(lambda: all(s.revision() == 1 for s in self.live()), 5)
@@ -71,13 +84,11 @@ class Cluster:
         # It takes a server for one that is up until it has asked.
         time.sleep(NOTICED)
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
         for server in [*self.live(), *self.gone]:
             server.kill()
-        self.balancer.kill()
+        if self.balancer:
+            self.balancer.kill()
         if self.kubernetes:
             self.kubernetes.close()
         shutil.rmtree(self.root, ignore_errors=True)
@@ -213,11 +224,19 @@ class Operator:
         to = self.rng.choice([v for v in range(1, 7) if v != begin])
         own = self.ask("POST", "rollout", {**self.STEPS, "from": begin, "to": to, "gates": [gate]})["id"]
         deadline = time.monotonic() + 60
-        # A replica that has not heard of it yet tells of the one before.
-        while (told := self.ask("GET", "rollout"))["id"] != own or told["state"] not in ENDS:
+        while (told := self.rollout())["id"] != own or told["state"] not in ENDS:
             assert time.monotonic() < deadline, told
             time.sleep(0.2)
         assert told["state"] == end, json.dumps(told)
+
+    def rollout(self) -> dict:
+        """A replica that has not heard of it yet tells of the one before, or that there was none."""
+        try:
+            return self.ask("GET", "rollout")
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return {"id": None}
 
     def roll_out(self):
         self.roll("done", "p99<=60s")
