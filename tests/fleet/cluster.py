@@ -209,20 +209,32 @@ class Operator:
             return told
         raise RuntimeError(f"no replica answered {method} {path}")
 
+    def change(self, method: str, path: str, body: dict) -> dict:
+        """Again, where a replica has not heard yet that the rollout before is over."""
+        for _ in range(20):
+            try:
+                return self.ask(method, path, body)
+            except Refused as refused:
+                if refused.status != 409:
+                    raise
+                error = refused
+            time.sleep(0.05)
+        raise error
+
     def look(self):
         """Keeps the documents, of which a replica knows the last few."""
         self.documents |= {d["revision"]: d for d in self.ask("GET", "traffic")["history"]}
 
     def split(self):
         share = self.rng.randrange(10, 90)
-        self.ask("PUT", "traffic", {"weights": {"5": share, "6": 100 - share}})
+        self.change("PUT", "traffic", {"weights": {"5": share, "6": 100 - share}})
 
     def roll(self, end: str, gate: str):
         """To a version that is not loaded, mostly."""
         begin = self.rng.choice([5, 6])
-        self.ask("PUT", "traffic", {"weights": {str(begin): 1}})
+        self.change("PUT", "traffic", {"weights": {str(begin): 1}})
         to = self.rng.choice([v for v in range(1, 7) if v != begin])
-        own = self.ask("POST", "rollout", {**self.STEPS, "from": begin, "to": to, "gates": [gate]})["id"]
+        own = self.change("POST", "rollout", {**self.STEPS, "from": begin, "to": to, "gates": [gate]})["id"]
         deadline = time.monotonic() + 60
         while (told := self.rollout())["id"] != own or told["state"] not in ENDS:
             assert time.monotonic() < deadline, told
@@ -245,4 +257,4 @@ class Operator:
         self.roll("rolled_back", "p50<=0.001ms")
 
     def go_back(self):
-        self.ask("POST", "traffic/rollback", {"reason": "back"})
+        self.change("POST", "traffic/rollback", {"reason": "back"})
