@@ -62,7 +62,20 @@ class Cluster:
         self.gone: list[Server] = []
         self.left: dict[int, tuple[float, float]] = {}
         """When a place's replica was killed: from, to."""
-        for place in range(size):
+        self.balancer: Balancer | None = None
+        self.size = size
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            # Nothing is left behind.
+            self.__exit__()
+            raise
+        return self
+
+    def start(self):
+        for place in range(self.size):
             self.servers[place] = self.serve(place)
         self.servers[0].weigh({5: 1, 6: 1})
         until(lambda: all(s.revision() == 1 for s in self.live()), 5)
@@ -71,13 +84,11 @@ class Cluster:
         # It takes a server for one that is up until it has asked.
         time.sleep(NOTICED)
 
-    def __enter__(self):
-        return self
-
     def __exit__(self, *_):
         for server in [*self.live(), *self.gone]:
             server.kill()
-        self.balancer.kill()
+        if self.balancer:
+            self.balancer.kill()
         if self.kubernetes:
             self.kubernetes.close()
         shutil.rmtree(self.root, ignore_errors=True)
@@ -198,26 +209,46 @@ class Operator:
             return told
         raise RuntimeError(f"no replica answered {method} {path}")
 
+    def change(self, method: str, path: str, body: dict) -> dict:
+        """Again, where a replica has not heard yet that the rollout before is over."""
+        for _ in range(20):
+            try:
+                return self.ask(method, path, body)
+            except Refused as refused:
+                if refused.status != 409:
+                    raise
+                error = refused
+            time.sleep(0.05)
+        raise error
+
     def look(self):
         """Keeps the documents, of which a replica knows the last few."""
         self.documents |= {d["revision"]: d for d in self.ask("GET", "traffic")["history"]}
 
     def split(self):
         share = self.rng.randrange(10, 90)
-        self.ask("PUT", "traffic", {"weights": {"5": share, "6": 100 - share}})
+        self.change("PUT", "traffic", {"weights": {"5": share, "6": 100 - share}})
 
     def roll(self, end: str, gate: str):
         """To a version that is not loaded, mostly."""
         begin = self.rng.choice([5, 6])
-        self.ask("PUT", "traffic", {"weights": {str(begin): 1}})
+        self.change("PUT", "traffic", {"weights": {str(begin): 1}})
         to = self.rng.choice([v for v in range(1, 7) if v != begin])
-        own = self.ask("POST", "rollout", {**self.STEPS, "from": begin, "to": to, "gates": [gate]})["id"]
+        own = self.change("POST", "rollout", {**self.STEPS, "from": begin, "to": to, "gates": [gate]})["id"]
         deadline = time.monotonic() + 60
-        # A replica that has not heard of it yet tells of the one before.
-        while (told := self.ask("GET", "rollout"))["id"] != own or told["state"] not in ENDS:
+        while (told := self.rollout())["id"] != own or told["state"] not in ENDS:
             assert time.monotonic() < deadline, told
             time.sleep(0.2)
         assert told["state"] == end, json.dumps(told)
+
+    def rollout(self) -> dict:
+        """A replica that has not heard of it yet tells of the one before, or that there was none."""
+        try:
+            return self.ask("GET", "rollout")
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return {"id": None}
 
     def roll_out(self):
         self.roll("done", "p99<=60s")
@@ -226,4 +257,4 @@ class Operator:
         self.roll("rolled_back", "p50<=0.001ms")
 
     def go_back(self):
-        self.ask("POST", "traffic/rollback", {"reason": "back"})
+        self.change("POST", "traffic/rollback", {"reason": "back"})
