@@ -3,7 +3,7 @@
 autoscaler's algorithm (hpa.py) on its answers, under load from loadtest; each signal in turn on the same trace.
 
     loadtest/scale.py                           # load, CPU, RPS: some 14 minutes
-    loadtest/scale.py --signals load --rounds 1
+    loadtest/scale.py --signals RPS CPU load     # the other way round
 
 Each replica has a fifth of a CPU (a control group, so this needs root) and one compute thread. A row takes several times
 as long as what a pod may use at once, so that its CPU is slow, and not now fast and now still. All times of Kubernetes are
