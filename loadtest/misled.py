@@ -11,6 +11,7 @@ requests come by the clock. Prints a table.
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -94,12 +95,14 @@ def main() -> None:
         cpus, way = CASES[args.case](root, args.photo)
         pod = Pod("one", root, free_port(), cpus)
         try:
-            capacity = ask(pod, way, "--concurrency", "4", "--duration", "8s", "--warmup", "2s")["phases"][0]["good_per_second"]
-            print(f"{capacity:.0f}/s, load average {rig.os.getloadavg()[0]:.1f}", file=sys.stderr)
+            closed = ask(pod, way, "--concurrency", "4", "--duration", "8s", "--warmup", "2s")
+            capacity = closed["phases"][0]["good_per_second"]
+            print(f"{capacity:.0f}/s, load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
             print("| asked / capacity | ocelli_load | CPU / limit | violated |\n|---|---|---|---|")
             for part in PARTS:
                 found = asked(pod, way, cpus, part * capacity, args.seconds)
-                print(f"| {part:g} | {found['load']:.2f} | {found['cpu']:.2f} | {found['violated'] * 100:.1f} % |", flush=True)
+                print(f"| {part:g} | {found['load']:.2f} | {found['cpu']:.2f} | {found['violated'] * 100:.1f} % |",
+                      flush=True)
         finally:
             pod.leave()
     finally:

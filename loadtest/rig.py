@@ -132,8 +132,7 @@ class Server(Group):
             return answer.read().decode()
 
     def metrics(self) -> dict[str, float]:
-        lines = self.get("/metrics").splitlines()
-        return {s: float(v) for s, v in (l.rsplit(" ", 1) for l in lines if l[0] != "#")}
+        return series(self.get("/metrics"))
 
     def mean(self, family: str, model: str) -> float:
         """Seconds, of a histogram since the start."""
@@ -147,6 +146,11 @@ class Server(Group):
         if "--grpc" in flags:
             url = self.grpc + INFER
         return load(url, body, "--server-pid", str(self.process.pid), *flags)["phases"][0]
+
+
+def series(metrics: str) -> dict[str, float]:
+    """What /metrics says."""
+    return {s: float(v) for s, v in (line.rsplit(" ", 1) for line in metrics.splitlines() if line[0] != "#")}
 
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"

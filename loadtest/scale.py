@@ -3,18 +3,19 @@
 autoscaler's algorithm (hpa.py) on its answers, under load from loadtest; each signal in turn on the same trace.
 
     loadtest/scale.py                           # load, CPU, RPS: some 14 minutes
-    loadtest/scale.py --signals load --rounds 1
+    loadtest/scale.py --signals RPS CPU load     # the other way round
 
-Each replica has a fifth of a CPU (a control group, so this needs root) and one compute thread. A
-row takes several times as long as what a pod may use at once, so that its CPU is slow, and not now fast and now still. All times of Kubernetes
-are shorter, five times unless --faster says otherwise: the sync period, windows, policies, the scrape interval, what a
-pod takes to start. Not ocelli_load's own memory of 5 s, which is the server's. A crowd comes and goes; later a heavier
-version takes over by a change of traffic. Then the same trace is simulated, with the costs that were just measured, and
-both are told. Needs prometheus and haproxy on the PATH. Kept in loadtest/runs.
+Each replica has a fifth of a CPU (a control group, so this needs root) and one compute thread. A row takes several times
+as long as what a pod may use at once, so that its CPU is slow, and not now fast and now still. All times of Kubernetes are
+shorter, five times unless --faster says otherwise: the sync period, windows, policies, the scrape interval, what a pod
+takes to start. Not ocelli_load's own memory of 5 s, which is the server's. A crowd comes and goes; later a heavier version
+takes over by a change of traffic. Then the same trace is simulated, with the costs that were just measured, and both are
+told. Needs prometheus and haproxy on the PATH. Kept in loadtest/runs.
 """
 
 import argparse
 import json
+import os
 import shutil
 import struct
 import subprocess
@@ -113,7 +114,7 @@ def measure(root: Path, args) -> dict:
         for version in ("1", "2"):
             told = load(f"127.0.0.1:{pod.port}", root, "--concurrency", "4", "--duration", "12s", "--warmup", "2s",
                         version=f"/versions/{version}")["phases"][0]
-            metrics = {s: float(v) for s, v in (l.rsplit(" ", 1) for l in pod.ask("/metrics").splitlines() if l[0] != "#")}
+            metrics = rig.series(pod.ask("/metrics"))
             cost = {part: metrics[f'ocelli_batch_cost_seconds{{model="{MODEL}",part="{part}",version="{version}"}}']
                     for part in ("fixed", "row")}
             found[version] = {**cost, "per_second": told["good_per_second"], "p50_ms": told["ok"]["p50"],
@@ -191,7 +192,7 @@ def play(root: Path, signal: str, target: float, arrivals: Path, seconds: float,
         return {
             "signal": signal, "target": target, **violations(report), "replica_seconds": spent,
             "starts_seconds": [round(s, 2) for s in fleet.starts[LEAST:]], "start_failures": fleet.failed,
-            "history": scaler.history, "load_average": rig.os.getloadavg(),
+            "history": scaler.history, "load_average": os.getloadavg(),
         }
     finally:
         fleet.close()
@@ -231,7 +232,7 @@ def main() -> None:
     if lacking := [p for p in ("prometheus", "haproxy") if not shutil.which(p)]:
         raise SystemExit(f"there is no {', '.join(lacking)} on the PATH")
     # What asks, balances and scrapes is no part of what is compared: it gets its time before others too.
-    with cpu_limit.Group(f"ocelli-scale-{rig.os.getpid()}"):
+    with cpu_limit.Group(f"ocelli-scale-{os.getpid()}"):
         compare(args)
 
 

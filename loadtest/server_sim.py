@@ -112,7 +112,6 @@ class Replica:
         self.served, self.refused = Rate(MEMORY), Rate(MEMORY)
         self.demand = Rate(max(LATELY * self.cost[0].exec(1), 1e-3))
         self.cpu_seconds, self.requests = 0.0, 0
-        self.late = 0
 
     def share(self, version: int) -> float:
         return self.cost[version].share(self.fulls[version])

@@ -14,6 +14,7 @@ violations over replica-hours.
 import argparse
 import json
 import multiprocessing
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -62,7 +63,8 @@ def play(job: tuple[dict, str, str, float, int, dict]) -> dict:
     recorded, name, signal, part, seed, changes = job
     scenario = scenarios(recorded)[name]
     arrivals = scenario.trace.arrivals(scenario.unit, seed)
-    out = Fleet(changed(scenario.world, **changes), Signal(signal, scenario.target(signal, part)), seed).run(arrivals, scenario.trace.seconds)
+    fleet = Fleet(changed(scenario.world, **changes), Signal(signal, scenario.target(signal, part)), seed)
+    out = fleet.run(arrivals, scenario.trace.seconds)
     told = {
         "scenario": name, "signal": signal, "target": part, "seed": seed, "requests": out.requests,
         "refused": out.refused, "late": out.late, "violated": out.violated, "replica_hours": out.replica_hours,
@@ -109,8 +111,8 @@ def customary_table(found: list[dict], names: list[str]) -> str:
 
 
 def best_table(found: list[dict], names: list[str]) -> str:
-    """What each signal costs at its best target that violates no more than ocelli_load does at 0.7: no less than 1 %, which
-    an objective of p99 allows, and no more than 10 %, which is no service."""
+    """What each signal costs at its best target that violates no more than ocelli_load does at 0.7; 1 %, which p99 allows,
+    is always allowed, and more than 10 %, which is no service, never."""
     lines = ["| | violated at most | " + " | ".join(SIGNALS) + " |", "|---" * (len(SIGNALS) + 2) + "|"]
     for name in names:
         allowed = min(max(one(found, name, "load", 0.7)["violated"], 0.01), 0.1)
@@ -128,7 +130,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--costs", type=Path, help="what costs.py kept; the newest of loadtest/runs")
     parser.add_argument("--seeds", type=int, default=2, help="runs of each, with other arrivals")
     parser.add_argument("--settings", action="store_true", help="ways to scale by ocelli_load, in place of the signals")
-    parser.add_argument("--processes", type=int, default=rig.os.cpu_count(), help="that simulate")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="that simulate")
     parser.add_argument("--json", metavar="FILE", help="where to keep the figures, in place of loadtest/runs; - is stdout")
     parser.add_argument("--plots", type=Path, metavar="DIR", help="draw autoscaling-*.png there")
     return parser.parse_args(given)
