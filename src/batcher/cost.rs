@@ -20,6 +20,12 @@ const STALE: f64 = 0.02;
 /// What the assumption counts that a row and the fixed part cost the same, which holds while only one size
 /// was seen.
 const PRIOR: f64 = 0.001;
+/// Samples of a size until it is held against others, and what must be left of its weight: after some 1,700
+/// samples of others it is no evidence any more, and is tried again.
+const KNOWN: u64 = 3;
+const FRESH: f64 = 0.05;
+/// A row must cost so much more in a larger batch for that to be no noise.
+const DEARER: f64 = 1.15;
 /// The least part of a row's mean cost that is taken to be its own: the rule divides by it.
 const LEAST_ROW: f64 = 1e-3;
 
@@ -79,12 +85,32 @@ impl Cost {
         (!self.sizes.is_empty()).then_some(self.curve)
     }
 
+    /// What is taken over from another shape: a first guess, which the first batches correct.
+    pub fn guess(&self) -> Cost {
+        let mut guess = self.clone();
+        for size in &mut guess.sizes {
+            size.count = 1;
+            size.deviation = size.seconds / 4.0;
+        }
+        guess
+    }
+
+    /// Rows beyond which a row costs more than in smaller batches, as it does where a batch no longer fits in a
+    /// cache: no line tells that. None, as long as no larger size was seen to be dearer.
+    pub fn pays_up_to(&self) -> Option<usize> {
+        let known = || self.sizes.iter().filter(|s| s.count >= KNOWN && s.fresh > FRESH);
+        let best = known().min_by(|a, b| a.per_row().total_cmp(&b.per_row()))?;
+        let dearer = |s: &Size| s.rows > best.rows && s.per_row() > DEARER * best.per_row();
+        known().any(dearer).then_some(best.rows.round() as usize)
+    }
+
     /// A batch ran. Called for each, with the scheduler's lock held: a few multiplications a size.
     pub fn learn(&mut self, rows: usize, took: Duration) {
         let took = took.as_secs_f64().max(1e-9);
         let class = class(rows);
         self.lately = self.lately * FADE + 1.0;
-        self.sizes.iter_mut().for_each(|s| s.fresh *= FADE);
+        // Far above the numbers that processors are slow with.
+        self.sizes.iter_mut().for_each(|s| s.fresh = (s.fresh * FADE).max(1e-9));
         match self.sizes.iter_mut().find(|s| s.class == class) {
             Some(size) => {
                 let before = size.seconds;
@@ -140,6 +166,10 @@ impl Cost {
 }
 
 impl Size {
+    fn per_row(&self) -> f64 {
+        self.seconds / self.rows
+    }
+
     fn learn(&mut self, rows: f64, took: f64) {
         self.count += 1;
         self.lately = self.lately * self.fresh + 1.0;

@@ -72,3 +72,28 @@ fn tells_what_fits_and_what_a_row_takes_of_the_capacity() {
     assert_eq!([curve.rows_within(0.02), curve.rows_within(0.005)], [5, 0]);
     near(curve.share(5), 0.004, 1e-9);
 }
+
+#[test]
+fn a_batch_that_costs_more_a_row_does_not_pay_until_that_is_forgotten() {
+    let mut rng = Rng::new(4);
+    let mut noisy = |seconds: f64| took(seconds * (0.05 * rng.normal()).exp());
+    let mut cost = Cost::default();
+    // As an engine was seen to be: 12.5 ms, 5.1 a row of two, 11 a row of eight.
+    let mut run = |cost: &mut Cost, rows, seconds, n| {
+        (0..n).for_each(|_| cost.learn(rows, noisy(seconds)));
+    };
+    run(&mut cost, 8, 0.0888, 2);
+    run(&mut cost, 2, 0.0103, 20);
+    run(&mut cost, 1, 0.0125, 20);
+    assert_eq!(cost.pays_up_to(), None, "two runs are no evidence");
+    run(&mut cost, 8, 0.0888, 2);
+    assert_eq!(cost.pays_up_to(), Some(2));
+    run(&mut cost, 2, 0.0103, 2000);
+    assert_eq!(cost.pays_up_to(), None, "it may have changed since");
+    // Where a row costs the same in any batch, or less, all pay.
+    for truth in [Curve { fixed: 0.0, row: 0.01 }, Curve { fixed: 0.01, row: 0.001 }] {
+        let mut cost = Cost::default();
+        [1, 2, 4, 8, 32].iter().for_each(|b| run(&mut cost, *b, truth.exec(*b), 50));
+        assert_eq!(cost.pays_up_to(), None);
+    }
+}

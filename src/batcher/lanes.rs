@@ -10,6 +10,7 @@ use super::cost::{Cost, Curve};
 use super::demand::Rate;
 use super::lane::{Bounds, Lane};
 use super::load::MEMORY;
+use super::rule::Rule;
 
 /// Lanes that are kept though nothing waits in them, for what was learnt there. A version that takes any
 /// shape would otherwise keep one for each it ever saw.
@@ -35,6 +36,8 @@ pub(super) struct Lanes<W> {
     aim: Aim,
     /// What was learnt before there was a lane.
     cost: Cost,
+    /// Rows up to which a larger batch pays, by the shape that ran last.
+    pays: usize,
     batches: u64,
 }
 
@@ -51,6 +54,7 @@ impl<W: Work> Lanes<W> {
             refused: Rate::new(MEMORY),
             aim: Aim::default(),
             cost: Cost::default(),
+            pays: usize::MAX,
             batches: 0,
         }
     }
@@ -75,7 +79,10 @@ impl<W: Work> Lanes<W> {
         if self.limits.alone {
             return 1;
         }
-        let most = self.limits.max_batch;
+        let most = match self.limits.rule {
+            Rule::Tuned => self.limits.max_batch.min(self.pays),
+            Rule::All => self.limits.max_batch,
+        };
         let fits =
             self.limits.slo.map_or(most, |s| curve.rows_within(s.within.as_secs_f64() / 2.0));
         fits.clamp(1, most)
@@ -118,7 +125,7 @@ impl<W: Work> Lanes<W> {
             Some(lane) => lane,
             // What another shape costs is more than nothing, and gives way to what this one does.
             None => {
-                let cost = self.last_cost().clone();
+                let cost = self.last_cost().guess();
                 let lane = self.lanes.entry(shape.into()).or_default();
                 lane.cost = cost;
                 lane
@@ -178,7 +185,9 @@ impl<W: Work> Lanes<W> {
     /// A batch ran so long, of that shape if one is given.
     pub fn learn(&mut self, shape: Option<&[usize]>, rows: usize, took: Duration) {
         let lane = shape.and_then(|shape| self.lanes.get_mut(shape));
-        lane.map_or(&mut self.cost, |lane| &mut lane.cost).learn(rows, took);
+        let cost = lane.map_or(&mut self.cost, |lane| &mut lane.cost);
+        cost.learn(rows, took);
+        self.pays = cost.pays_up_to().unwrap_or(usize::MAX).max(1);
     }
 
     /// An answer came so long after its request.
