@@ -72,7 +72,7 @@ pub(super) fn decode(
     let turn = Turn::from(orientation);
     let by = if format == "JPEG" { shrink(turn.size((width, height))) } else { 1 };
     if by > 1
-        && let Some((decoded, components, pixels)) = jpeg::scaled(encoded, by)
+        && let Some((decoded, components, pixels)) = jpeg::scaled(encoded, (width, height), by)
     {
         return Ok(Picture { size: (width, height), by, decoded, components, pixels, turn });
     }

@@ -45,13 +45,20 @@ fn next_marker(data: &[u8], mut at: usize) -> Option<usize> {
 /// Width and height, components a pixel and pixels of a half, a quarter or an eighth of each side. Of 8 × 8
 /// coefficients only the low frequencies are transformed, so that most of the work is not done; the other
 /// decoder, which is faster at all of it, can't. `None` for what this one doesn't take: the other one tells
-/// why, if there is something wrong with it.
-pub(super) fn scaled(encoded: &[u8], by: u32) -> Option<((u32, u32), usize, Vec<u8>)> {
+/// why, if there is something wrong with it. So it is with one that is not of the width and height `whole`, on
+/// which all limits were checked.
+pub(super) fn scaled(
+    encoded: &[u8],
+    whole: (u32, u32),
+    by: u32,
+) -> Option<((u32, u32), usize, Vec<u8>)> {
     let mut decoder = jpeg_decoder::Decoder::new(encoded);
     decoder.read_info().ok()?;
     let info = decoder.info()?;
-    let part = |side: u16| u32::from(side).div_ceil(by);
-    let size = (part(info.width), part(info.height));
+    if (u32::from(info.width), u32::from(info.height)) != whole {
+        return None;
+    }
+    let size = (whole.0.div_ceil(by), whole.1.div_ceil(by));
     let (width, height) = (u16::try_from(size.0).ok()?, u16::try_from(size.1).ok()?);
     let components = match info.pixel_format {
         PixelFormat::L8 => 1,
