@@ -177,6 +177,13 @@ impl Publisher {
         self.lock().models.get(name).map(|m| m.history.needed()).unwrap_or_default()
     }
 
+    /// Whether a rollout moves a model's traffic.
+    pub fn rolls_out(&self, name: &str) -> bool {
+        let state = self.lock();
+        let current = state.models.get(name).and_then(|m| m.history.current());
+        current.and_then(|d| d.rollout.as_ref()).is_some_and(|rollout| rollout.is_open())
+    }
+
     /// Versions that going back up to `keep` times would need, the likeliest first.
     pub fn retained(&self, name: &str, keep: usize) -> Vec<u64> {
         self.lock().models.get(name).map(|m| m.history.retained(keep)).unwrap_or_default()

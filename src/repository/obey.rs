@@ -76,6 +76,7 @@ impl Loop {
         tracing::info!(models = ?names, "asked to serve these alone");
         self.orders.replace(list);
         for (name, on_disk) in found.iter().filter(|(name, _)| !names.contains(*name)) {
+            self.orders.put_by(name);
             self.take_out(name, Out::Unloaded, on_disk);
         }
         names.iter().for_each(|name| self.try_again(name));

@@ -3,7 +3,7 @@
 //! Memory is counted in bytes of files: what a model takes beside its weights depends on the engine and on
 //! what is sent to it, and is not known before it has run.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::rounds::Loop;
 use super::scan::Fingerprint;
@@ -16,6 +16,20 @@ use crate::router::ServedVersion;
 pub(super) struct Used {
     requests: u64,
     at: Option<Instant>,
+}
+
+/// How long a model stays after it was used or loaded: who had it loaded has yet to send a request.
+const GRACE: Duration = Duration::from_secs(1);
+
+impl Used {
+    /// It is used, or about to be.
+    pub fn now(&mut self) {
+        self.at = Some(Instant::now());
+    }
+
+    fn is_over(&self) -> bool {
+        self.at.is_none_or(|at| at.elapsed() > GRACE)
+    }
 }
 
 /// A model that is loaded.
@@ -67,6 +81,8 @@ impl Loop {
                 && self.orders.is_demanded(other)
                 && model.loaded.on_demand
                 && !self.waiting.waits_for(other)
+                && !self.publisher.rolls_out(other)
+                && model.used.is_over()
                 && in_flight(model) == 0;
             Resident { name: other.clone(), bytes, idle: may_go.then_some(model.used.at) }
         };
@@ -101,8 +117,6 @@ fn in_flight(model: &ModelLoop) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn resident(name: &str, bytes: u64, idle: Option<Option<u64>>) -> Resident {

@@ -181,8 +181,14 @@ impl Loop {
         let dir = self.settings.root.join(name);
         let spec = ModelSpecFile::read(&dir, None).map(|spec| self.orders.over(name, spec));
         let on_demand = spec.as_ref().is_ok_and(|spec| spec.load == LoadWhen::Demand);
+        // A rollout that nobody's request keeps going would be taken back as if something had failed.
+        if on_demand && !self.orders.is_demanded(name) && self.publisher.rolls_out(name) {
+            self.orders.demand(name);
+        }
         if on_demand && !self.orders.is_demanded(name) {
             self.take_out(name, Out::NoDemand, on_disk);
+            // Who asked for a list with it in it has what was asked for.
+            self.waiting.tell(name, self.rounds, &Ok(()));
             return None;
         }
         self.bring_back(name, on_disk);
@@ -200,7 +206,10 @@ impl Loop {
         let mut also = self.publisher.needed(name);
         also.extend(spec.labels.values());
         versions.extend(also.intersection(on_disk));
-        self.keep_warm(&dir, &self.publisher.retained(name, keep), on_disk, &mut versions);
+        if !on_demand {
+            // What is only to be gone back to takes no room from what is asked for.
+            self.keep_warm(&dir, &self.publisher.retained(name, keep), on_disk, &mut versions);
+        }
         let wanted: BTreeMap<u64, Fingerprint> = versions
             .iter()
             .filter_map(|v| Some((*v, Fingerprint::read(&dir, &dir.join(v.to_string())).ok()?)))
@@ -213,14 +222,20 @@ impl Loop {
         let action = plan::next_action(&wanted, on_disk, &model.known, &whole);
         match &action {
             Action::Load(version, files) if on_demand => {
-                if let Err(error) = self.make_room(name, files) {
-                    tracing::warn!(model = name, %error, "not loaded");
-                    self.waiting.tell(name, self.rounds, &Err(error));
-                    self.orders.put_by(name);
-                    self.take_out(name, Out::NoDemand, on_disk);
-                    return None;
+                match self.make_room(name, files) {
+                    Ok(()) => self.load(name, *version, files.clone()),
+                    Err(error) if self.is_served(name) => self.fail(name, *version, files, &error),
+                    Err(error) => {
+                        tracing::warn!(model = name, %error, "not loaded");
+                        self.waiting.tell(name, self.rounds, &Err(error));
+                        // The next round tries for those that came since this one began.
+                        if !self.waiting.waits_for(name) {
+                            self.orders.put_by(name);
+                        }
+                        self.take_out(name, Out::NoDemand, on_disk);
+                        return None;
+                    }
                 }
-                self.load(name, *version, files.clone());
             }
             Action::Load(version, files) => self.load(name, *version, files.clone()),
             Action::Unload(version) => self.unload(name, *version, on_disk),

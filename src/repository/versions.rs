@@ -142,15 +142,29 @@ impl Loop {
                 self.install(name, version, files, served);
             }
             Err(LoadError::Changed) => self.set_state(name, version, VersionState::Start, None),
-            Err(error) => {
-                tracing::error!(model = name, version, %error, "failed to load");
-                self.metrics.load_failures.with_label_values(&[name]).inc();
-                if let Some(model) = self.models.get_mut(name) {
-                    model.known.entry(version).or_default().failed = Some(files);
-                }
-                self.set_state(name, version, VersionState::End, Some(error.to_string()));
-            }
+            Err(error) => self.fail(name, version, &files, &error),
         }
+    }
+
+    /// A version can't be loaded from these files; what serves goes on.
+    pub fn fail(
+        &mut self,
+        name: &str,
+        version: u64,
+        files: &Fingerprint,
+        error: &dyn std::fmt::Display,
+    ) {
+        tracing::error!(model = name, version, %error, "failed to load");
+        self.metrics.load_failures.with_label_values(&[name]).inc();
+        if let Some(model) = self.models.get_mut(name) {
+            model.known.entry(version).or_default().failed = Some(files.clone());
+        }
+        self.set_state(name, version, VersionState::End, Some(error.to_string()));
+    }
+
+    /// Whether a version of a model serves.
+    pub fn is_served(&self, name: &str) -> bool {
+        self.models.get(name).is_some_and(|model| !model.loaded.versions.is_empty())
     }
 
     fn serve(
@@ -212,6 +226,7 @@ impl Loop {
         let replaced = model.loaded.versions.insert(version, served);
         let available = VersionStatus { state: VersionState::Available, error: None };
         model.loaded.statuses.insert(version, available);
+        model.used.now();
         self.publish(name);
         self.draining.extend(replaced);
     }

@@ -108,6 +108,8 @@ impl Snapshot {
         let routes = self.model(name)?;
         let (version, why) = match &spec.selector {
             Selector::Version(version) => (*version, Why::Named),
+            // The labels of a model that was never loaded are not known yet.
+            Selector::Label(_) if routes.is_put_by() => return Err(routes.not_available(name)),
             Selector::Label(label) => (routes.label(name, label)?, Why::Named),
             Selector::Traffic => match &routes.plan {
                 Some(plan) => plan.pick(request),
@@ -119,9 +121,7 @@ impl Snapshot {
                 Some(status) if status.state != VersionState::End || status.error.is_some() => {
                     routes.not_available(name)
                 }
-                Some(_) if routes.on_demand && routes.versions.is_empty() => {
-                    routes.not_available(name)
-                }
+                Some(_) if routes.is_put_by() => routes.not_available(name),
                 _ => InferError::UnknownVersion { model: name.clone(), version },
             });
         };
@@ -138,6 +138,11 @@ impl Snapshot {
 }
 
 impl ModelRoutes {
+    /// Whether it is loaded as soon as a request asks for it, and isn't now.
+    fn is_put_by(&self) -> bool {
+        self.on_demand && self.versions.is_empty() && self.problem.is_none()
+    }
+
     /// The version that has a label.
     pub fn label(&self, model: &str, label: &str) -> Result<u64, InferError> {
         self.labels.get(label).copied().ok_or_else(|| InferError::UnknownLabel {
@@ -147,7 +152,7 @@ impl ModelRoutes {
     }
 
     fn not_available(&self, model: &str) -> InferError {
-        if self.on_demand && self.versions.is_empty() && self.problem.is_none() {
+        if self.is_put_by() {
             return InferError::NotLoaded(model.to_owned());
         }
         let states = self.statuses.iter().map(|(version, status)| match &status.error {

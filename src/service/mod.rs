@@ -61,6 +61,8 @@ pub struct Routed {
     seen: OnceLock<Box<Seen>>,
     background: Arc<Background>,
     started: Instant,
+    /// When it was asked for: before `started`, if its model had to be loaded first.
+    asked: Instant,
     finished: bool,
 }
 
@@ -138,6 +140,7 @@ impl InferenceService {
             classes: OnceLock::new(),
             recalled: OnceLock::new(),
         };
+        let started = Instant::now();
         Ok(Routed {
             version,
             trace: None,
@@ -146,7 +149,8 @@ impl InferenceService {
             copied: OnceLock::new(),
             seen: OnceLock::new(),
             background: self.background.clone(),
-            started: Instant::now(),
+            started,
+            asked: started,
             finished: false,
         })
     }
@@ -161,10 +165,9 @@ impl InferenceService {
         self.default_timeout
     }
 
-    /// When a request is late that was routed just now: the time its caller gives, or else the
-    /// server's default.
+    /// When a request is late: the time its caller gives after it was asked for, or else the server's default.
     pub fn deadline(&self, routed: &Routed, timeout: Option<Duration>) -> Instant {
-        routed.started + timeout.unwrap_or(self.default_timeout)
+        routed.asked + timeout.unwrap_or(self.default_timeout)
     }
 
     /// Runs CPU work over `bytes` of a body: where it stands if it is short, else on the decode
@@ -262,7 +265,14 @@ impl Response {
 impl Routed {
     /// The error of this request when its `deadline` has passed.
     pub fn late(&self, deadline: Instant) -> InferError {
-        self.version.queue.target().late(deadline.saturating_duration_since(self.started))
+        self.version.queue.target().late(deadline.saturating_duration_since(self.asked))
+    }
+
+    /// It was asked for then, and its model had to be loaded first: that counts as its time, and not as
+    /// the version's.
+    pub fn asked_at(mut self, asked: Instant) -> Routed {
+        self.asked = asked;
+        self
     }
 
     /// A stage of it ended just now that took so long.

@@ -13,7 +13,7 @@ mod request_id;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -81,7 +81,7 @@ pub struct Shared {
     /// Whether the public ports may ask that (`--allow-control`).
     pub allow_control: bool,
     /// Whether the server is on its way out.
-    pub stopping: AtomicBool,
+    pub stopping: Arc<AtomicBool>,
     /// Turns true when open connections are to end: what streams without end, ends then.
     pub drain: watch::Receiver<bool>,
     /// What reads the bodies of inference requests.
@@ -100,9 +100,12 @@ impl Shared {
         timeout: impl FnOnce() -> Option<Duration>,
     ) -> Result<Routed, InferError> {
         let mut routed = self.service.route(spec, arrival);
-        if let Err(InferError::NotLoaded(model)) = &routed {
-            let brought = self.bring(model, timeout()).await;
-            routed = brought.and_then(|()| self.service.route(spec, arrival));
+        if matches!(routed, Err(InferError::NotLoaded(_))) {
+            let asked = Instant::now();
+            let timeout = timeout().unwrap_or_else(|| self.service.default_timeout());
+            routed = self.bring(asked + timeout, || self.service.route(spec, arrival)).await;
+            // It waited in its own time.
+            routed = routed.map(|routed| routed.asked_at(asked));
         }
         let mut routed = routed.inspect_err(|error| {
             let code = error.code().http().to_string();
@@ -117,25 +120,36 @@ impl Shared {
     /// A version that could answer, for questions about the model. One that is loaded on demand is loaded:
     /// clients ask for a model's signature before they send anything.
     pub async fn version(&self, spec: &ModelSpec) -> Result<Arc<ServedVersion>, InferError> {
-        match self.service.router.version(spec) {
-            Err(InferError::NotLoaded(model)) => {
-                self.bring(&model, None).await?;
-                self.service.router.version(spec)
-            }
-            told => told,
-        }
+        let deadline = Instant::now() + self.service.default_timeout();
+        self.bring(deadline, || self.service.router.version(spec)).await
     }
 
-    async fn bring(&self, model: &str, timeout: Option<Duration>) -> Result<(), InferError> {
-        let timeout = timeout.unwrap_or_else(|| self.service.default_timeout());
-        let brought = self.wait(Some(timeout), self.repository.bring(model)).await;
-        brought.map_err(|error| match error {
-            // It is there and broken: no fault of who asks.
-            InferError::Conflict(reason) => {
-                InferError::NotAvailable { model: model.to_owned(), reason }
-            }
-            other => other,
-        })
+    /// What `find` finds, once the model that it needs is loaded on demand; at once if it is.
+    async fn bring<T>(
+        &self,
+        deadline: Instant,
+        find: impl Fn() -> Result<T, InferError>,
+    ) -> Result<T, InferError> {
+        let mut found = find();
+        // It may have had to make room again before its turn came.
+        while let Err(InferError::NotLoaded(model)) = &found {
+            let model = model.clone();
+            let left = deadline.saturating_duration_since(Instant::now());
+            let brought = self.wait(Some(left), self.repository.bring(&model)).await;
+            found = match (find(), brought) {
+                (Err(InferError::NotLoaded(model)), Err(why)) => Err(match why {
+                    // It is there and broken: no fault of who asks.
+                    InferError::Conflict(reason) => InferError::NotAvailable { model, reason },
+                    InferError::Late(_) => {
+                        InferError::Late(format!("model {model} is still being loaded"))
+                    }
+                    other => other,
+                }),
+                // What serves is enough, though another version of it may be broken.
+                (found, _) => found,
+            };
+        }
+        found
     }
 
     /// What asks the repository to load and unload, where that is allowed on the public ports, and
@@ -190,7 +204,9 @@ impl Shared {
 
     /// Whether a balancer should send requests here.
     pub fn is_ready(&self) -> bool {
-        *self.loaded.borrow() && !self.stopping.load(Ordering::Relaxed)
+        *self.loaded.borrow()
+            && self.control.operator.knows_traffic()
+            && !self.stopping.load(Ordering::Relaxed)
     }
 }
 
