@@ -1,7 +1,7 @@
 //! `ocelli tune`: the settings with which a model does most on this machine.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -118,6 +118,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let path = model_dir.join("model.toml");
     if better && !args.dry_run {
         tune::write(&path, best, slo)?;
+        tell_if_overridden(&ModelSpecFile::read(&model_dir, Some(&dir))?, best, &dir);
     }
     if let Some(path) = &args.plot {
         let title = format!("{}, {cpus} CPUs", args.model.display());
@@ -129,6 +130,20 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
         as_json(&tuned, slo, &gain, written)
     } else {
         as_text(&tuned, slo, &gain, written)
+    }
+}
+
+/// A version's own file is stronger than its model's, which is the one that is written.
+fn tell_if_overridden(holds: &ModelSpecFile, best: &Setting, dir: &Path) {
+    let batching = &holds.batching;
+    let same = holds.engine.as_deref() == Some(best.engine)
+        && holds.threads == Some(best.threads)
+        && batching.rule == Some(best.rule)
+        && batching.max_batch == Some(best.max_batch)
+        && batching.instances == Some(best.instances);
+    if !same {
+        let path = dir.join("model.toml");
+        eprintln!("{} says otherwise, which holds for that version", path.display());
     }
 }
 
@@ -192,13 +207,20 @@ fn as_text(tuned: &Tuned, slo: Slo, gain: &[f64], written: Option<String>) -> Re
     let _ = match (gain, tuned.worst()) {
         ([least, .., most], Some((_, worst))) => {
             let best = &tuned.measured[tuned.best].1;
+            let over_worst = if worst.rate > 0.0 {
+                format!("{:.1} times as many as with the worst of these", best.rate / worst.rate)
+            } else {
+                "with which the worst of these can answer none".to_owned()
+            };
+            let over_now = if gain[0].is_finite() {
+                format!("{:.2} times as many requests as now", gain[gain.len() / 2])
+            } else {
+                format!("{:.1} requests a second and now none", best.rate)
+            };
             writeln!(
                 out,
-                "{:.2} times as many requests as now within {slo} ({least:.2} to {most:.2} in {} rounds), \
-                 {:.1} times as many as with the worst of these",
-                gain[gain.len() / 2],
+                "{over_now} within {slo} ({least:.2} to {most:.2} in {} rounds), {over_worst}",
                 gain.len(),
-                best.rate / worst.rate.max(f64::MIN_POSITIVE)
             )
         }
         _ => writeln!(out, "nothing that was measured does more than what holds now"),

@@ -7,6 +7,7 @@ use toml_edit::{DocumentMut, Item, Table, TableLike, value};
 
 use super::setting::Setting;
 use crate::batcher::Slo;
+use crate::engine::Precision;
 
 /// Writes the setting and the objective it was found for, whole or not at all. The file may not be there yet.
 pub fn write(path: &Path, setting: &Setting, slo: Slo) -> Result<(), String> {
@@ -34,7 +35,12 @@ fn edited(text: &str, setting: &Setting, slo: Slo) -> Result<String, String> {
     let mut document: DocumentMut =
         text.parse().map_err(|e: toml_edit::TomlError| e.to_string())?;
     set(document.as_table_mut(), "engine", value(setting.engine));
-    set(document.as_table_mut(), "precision", value(setting.precision.name()));
+    // What was checked of this version is checked of the next one too, when it is loaded.
+    let precision = match setting.precision {
+        Precision::F32 => "f32",
+        Precision::Bf16 => "auto",
+    };
+    set(document.as_table_mut(), "precision", value(precision));
     set(document.as_table_mut(), "threads", value(setting.threads as i64));
     set(document.as_table_mut(), "slo", value(slo.to_string()));
     let batching = document.entry("batching").or_insert_with(|| Item::Table(Table::new()));
@@ -63,7 +69,6 @@ mod tests {
 
     use super::*;
     use crate::batcher::Rule;
-    use crate::engine::Precision;
     use crate::repository::spec::ModelSpecFile;
 
     const SLO: Slo = Slo { share: 0.99, within: Duration::from_millis(50) };
@@ -86,7 +91,7 @@ mod tests {
                       [batching]\nmax_queue_rows = 64\nmax_batch = 4\n";
         let after = edited(before, &setting(), SLO).unwrap();
         let told = "# Ours.\nengine = \"openvino\" # as it comes\n\
-                    precision = \"bf16\"\nthreads = 2\nslo = \"p99=50ms\"\n\n\
+                    precision = \"auto\"\nthreads = 2\nslo = \"p99=50ms\"\n\n\
                     [input]\nkind = \"image\" # photos\n\n\
                     [batching]\nmax_queue_rows = 64\nmax_batch = 16\nrule = \"all\"\n\
                     max_queue_delay_ms = 1.5\ninstances = 1\n";

@@ -154,8 +154,10 @@ impl<'a> Machine<'a> {
 
     /// Sends requests at one rate; tells whether the objective was kept, and how it went.
     fn at(&mut self, queue: &Arc<Queue>, request: &[Tensor], rate: f64) -> (bool, Point) {
-        let count = ((rate * self.seconds) as usize).max(REQUESTS);
-        let late_allowed = ((1.0 - self.slo.share) * count as f64) as usize;
+        // Enough that one may be late.
+        let least = REQUESTS.max((1.0 / (1.0 - self.slo.share) - 1e-6).ceil() as usize);
+        let count = ((rate * self.seconds) as usize).max(least);
+        let late_allowed = ((1.0 - self.slo.share) * count as f64 + 1e-6) as usize;
         self.seed += 1;
         let mut random = fastrand::Rng::with_seed(self.seed);
         let (told, answers) = mpsc::channel();

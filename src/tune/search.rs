@@ -86,7 +86,7 @@ pub fn search<R: Rig>(
 }
 
 /// Measures two settings again, in turn: who won among many may have been lucky. The second's rates as parts
-/// of the first's, one a round, in their order.
+/// of the first's, one a round, the least first; infinite where the first could do nothing.
 pub fn confirm<R: Rig>(
     rig: &mut R,
     first: &Setting,
@@ -96,7 +96,9 @@ pub fn confirm<R: Rig>(
     let mut ratios = Vec::new();
     for _ in 0..rounds {
         let base = rig.capacity(first)?.rate;
-        ratios.push(rig.capacity(second)?.rate / base);
+        let rate = rig.capacity(second)?.rate;
+        // More than nothing is infinitely more, and nothing is no more.
+        ratios.push(if rate > 0.0 { rate / base } else { 0.0 });
     }
     ratios.sort_unstable_by(f64::total_cmp);
     Ok(ratios)
