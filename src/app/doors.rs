@@ -68,7 +68,7 @@ impl Bound {
     ) -> Doors {
         let stopped = stop_serving.subscribe();
         let (stop_admin, admin_stopped) = watch::channel(false);
-        let life = life(config);
+        let life = life(config, shared);
         let serve = |socket: Socket, tls, router: Router, stopped| {
             tokio::spawn(listen::serve(socket, tls, router, life.clone(), stopped))
         };
@@ -108,7 +108,7 @@ impl Doors {
     }
 }
 
-fn life(config: &ServeConfig) -> Life {
+fn life(config: &ServeConfig, shared: &Shared) -> Life {
     let unless_zero = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     Life {
         max_connections: config.max_connections,
@@ -116,6 +116,7 @@ fn life(config: &ServeConfig) -> Life {
         max_age: unless_zero(config.max_connection_age_ms),
         max_streams: config.max_concurrent_streams,
         grace: Duration::from_millis(config.grace_ms),
+        leaving: shared.stopping.clone(),
     }
 }
 

@@ -144,7 +144,7 @@ impl App {
             repository: reconciler.commands(),
             source: standing,
             allow_control: config.allow_control,
-            stopping: false.into(),
+            stopping: Arc::default(),
             drain: draining,
             bodies: Bodies::new(config.max_body_bytes, config.max_buffered_bytes),
             rules: Arc::new(rules),

@@ -1,6 +1,7 @@
 //! Changes of traffic: drafted from what holds, stored by compare-and-swap, then put into force.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 
@@ -24,6 +25,8 @@ pub struct Operator {
     publisher: Arc<Publisher>,
     store: Arc<dyn Store>,
     events: Arc<Events>,
+    /// The store was read since the start.
+    read: AtomicBool,
 }
 
 /// Who changes something, and why.
@@ -55,7 +58,13 @@ pub struct Draft {
 impl Operator {
     /// Changes what is in `store`, and then what `publisher` publishes.
     pub fn new(publisher: Arc<Publisher>, store: Arc<dyn Store>, events: Arc<Events>) -> Operator {
-        Operator { publisher, store, events }
+        Operator { publisher, store, events, read: AtomicBool::new(false) }
+    }
+
+    /// Whether the store was read since the start. Until then the traffic is what the files say, which may be
+    /// what a document keeps from being served.
+    pub fn knows_traffic(&self) -> bool {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// What is published.
@@ -155,6 +164,7 @@ impl Operator {
         for (model, documents) in stored {
             self.publisher.adopt(&model, documents);
         }
+        self.read.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -145,7 +145,6 @@ def test_a_rolling_restart_loses_no_request():
         print(f"{len(record.answers)} answers: {dict(Counter(a.way for a in record.answers))}")
 
 
-@pytest.mark.xfail(strict=True, reason="it says so only once it drains, in what it answers then, and closes the idle ones")
 def test_a_replica_that_leaves_tells_keep_alive_connections_to_go():
     """Else a request that is sent as the connection is closed is lost."""
     with Fleet(1, lame_duck=2) as fleet:
@@ -159,7 +158,6 @@ def test_a_replica_that_leaves_tells_keep_alive_connections_to_go():
         assert headers.get(b"connection") == b"close"
 
 
-@pytest.mark.xfail(strict=True, reason="a store that can't be read at the start is logged, and not waited for")
 def test_a_replica_is_ready_only_when_it_has_read_the_store():
     """By the files alone it would serve what the document keeps from being served."""
     with Fleet(0) as fleet:

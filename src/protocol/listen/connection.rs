@@ -46,6 +46,7 @@ pub(super) struct Manner {
     two: http2::Builder<TokioExecutor>,
     max_age: Option<Duration>,
     grace: Duration,
+    leaving: Arc<AtomicBool>,
 }
 
 impl Manner {
@@ -65,7 +66,8 @@ impl Manner {
             .max_frame_size(FRAME_BYTES)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW);
-        Manner { one, two, max_age: life.max_age, grace: life.grace }
+        let leaving = life.leaving.clone();
+        Manner { one, two, max_age: life.max_age, grace: life.grace, leaving }
     }
 
     /// Serves a connection that must have made its first request by `first_by`: neither a
@@ -98,7 +100,8 @@ impl Manner {
             Err(_) => return tracing::debug!("nothing came in time"),
         };
         let signs = Arc::new(Signs::default());
-        let requests = Requests { router, cert, http, signs: signs.clone() };
+        let leaving = self.leaving.clone();
+        let requests = Requests { router, cert, http, signs: signs.clone(), leaving };
         let (io, times) = (TokioIo::new(stream), (first_by, stop));
         match http {
             Http::One => {
@@ -182,6 +185,7 @@ struct Requests {
     cert: Option<ClientCert>,
     http: Http,
     signs: Arc<Signs>,
+    leaving: Arc<AtomicBool>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -196,10 +200,11 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         }
         // A router is always ready.
         let answer = self.router.clone().call(request);
-        let (http, signs) = (self.http, self.signs.clone());
+        let (http, signs, leaving) = (self.http, self.signs.clone(), self.leaving.clone());
         Box::pin(async move {
             let mut response = answer.await?;
-            if http == Http::One && signs.old.load(Ordering::Relaxed) {
+            let last = signs.old.load(Ordering::Relaxed) || leaving.load(Ordering::Relaxed);
+            if http == Http::One && last {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }

@@ -11,6 +11,7 @@ mod tests;
 mod tls;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
@@ -42,6 +43,9 @@ pub struct Life {
     pub max_streams: u32,
     /// How long requests in flight may take to finish on a connection that is to close.
     pub grace: Duration,
+    /// Once set, each HTTP/1 answer is the last of its connection: the server is about to leave, and nothing
+    /// else tells a client before the connection is closed under its next request.
+    pub leaving: Arc<AtomicBool>,
 }
 
 /// Serves `router`, over TLS if it is TCP and there is any: whom a Unix socket lets in, its file's mode

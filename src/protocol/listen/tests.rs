@@ -43,6 +43,7 @@ async fn open(tls: Option<Arc<Tls>>, max_age: Option<Duration>) -> Door {
         max_age,
         max_streams: 10,
         grace: Duration::from_secs(5),
+        leaving: Arc::default(),
     };
     let socket = Socket::bind(&Address::Tcp(([127, 0, 0, 1], 0).into())).await.unwrap();
     let Address::Tcp(address) = socket.address().unwrap() else { unreachable!() };
