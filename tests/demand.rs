@@ -91,13 +91,14 @@ fn the_idle_one_makes_room() {
     assert_eq!(ask(&server, "a", N), right(1.0));
     assert_eq!(ask(&server, "b", N), right(2.0));
     assert_eq!(loaded(), [true, true, false]);
-    // The loop looks at the counters now and then: it has to have seen b in use before a is again.
-    let look = || std::thread::sleep(std::time::Duration::from_millis(500));
-    look();
+    // The loop looks at the counters now and then, and what was used within the last second stays.
+    let pause = || std::thread::sleep(std::time::Duration::from_millis(1500));
+    pause();
     assert_eq!(ask(&server, "a", N), right(1.0));
-    look();
+    std::thread::sleep(std::time::Duration::from_millis(500));
     assert_eq!(ask(&server, "c", N), right(3.0));
     assert_eq!(loaded(), [true, false, true]);
+    pause();
     assert_eq!(ask(&server, "b", N), right(2.0));
     assert_eq!(loaded().iter().filter(|loaded| **loaded).count(), 2);
 }
@@ -130,4 +131,19 @@ fn what_cant_be_loaded_is_told_to_who_waits() {
     assert_eq!(server.post("/v2/repository/models/out/load", "application/json", b"{}").0, 200);
     assert_eq!(ask(&server, "out", 4).0, 200);
     assert_eq!(ask(&server, "stays", 4).0, 200);
+}
+
+#[test]
+fn what_serves_answers_whatever_else_is_wanted_of_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    on_demand(dir.path(), "m", &sums(4, 2.0));
+    put(dir.path(), "m", 2, &sums(4, 3.0)[..60]);
+    let toml = "load = \"demand\"\n[versions]\nlatest = 2\n[labels]\nstable = 1\n";
+    std::fs::write(dir.path().join("m/model.toml"), toml).unwrap();
+    let server = Server::start(dir.path().to_str().unwrap());
+    // By a label that is not known before it is loaded, while its newest version is broken.
+    assert_eq!(ask(&server, "m/labels/stable", 4), (200, json!({ "predictions": [[8.0]] })));
+    assert_eq!(ask(&server, "m/labels/unknown", 4).0, 404);
+    assert_eq!(ask(&server, "m/versions/1", 4), (200, json!({ "predictions": [[8.0]] })));
+    assert_eq!(ask(&server, "m/versions/2", 4).0, 503);
 }
