@@ -143,7 +143,7 @@ fn what_serves_answers_whatever_else_is_wanted_of_the_model() {
     let server = Server::start(dir.path().to_str().unwrap());
     // By a label that is not known before it is loaded, while its newest version is broken.
     assert_eq!(ask(&server, "m/labels/stable", 4), (200, json!({ "predictions": [[8.0]] })));
-    assert_eq!(ask(&server, "m/labels/unknown", 4).0, 404);
+    assert_eq!(ask(&server, "m/labels/unknown", 4).0, 400);
     assert_eq!(ask(&server, "m/versions/1", 4), (200, json!({ "predictions": [[8.0]] })));
     assert_eq!(ask(&server, "m/versions/2", 4).0, 503);
 }
