@@ -18,7 +18,7 @@ pub use plan::ThreadPlan;
 
 use crate::batcher::{Limits, Rule, Scheduler};
 use crate::config::{Address, ServeConfig};
-use crate::control::Publisher;
+use crate::control::{Control, Publisher};
 use crate::observe::prediction_log::{self, LogError, PredictionLog};
 use crate::protocol::Bodies;
 use crate::protocol::access::{Access, Rules};
@@ -105,7 +105,7 @@ impl App {
         let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
         let control = delivery::open(config, &models.root, &publisher, &metrics).await?;
         let reconciler = Reconciler::start(
-            settings(config, &plan, &models),
+            settings(config, &plan, &models, &control),
             scheduler.clone(),
             publisher.clone(),
             metrics.clone(),
@@ -226,10 +226,16 @@ fn replica() -> String {
     format!("{}:{}", host.nodename().to_string_lossy(), std::process::id())
 }
 
-fn settings(config: &ServeConfig, plan: &ThreadPlan, models: &ModelsDir) -> ReconcilerSettings {
+fn settings(
+    config: &ServeConfig,
+    plan: &ThreadPlan,
+    models: &ModelsDir,
+    control: &Control,
+) -> ReconcilerSettings {
     ReconcilerSettings {
         root: models.root.clone(),
         filled: models.filled.clone(),
+        traffic: control.operator.has_read(),
         poll: Duration::from_millis(config.poll_ms),
         settle: models.settle,
         loader: Loader {

@@ -1,9 +1,9 @@
 //! Changes of traffic: drafted from what holds, stored by compare-and-swap, then put into force.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::bandit::Bandit;
 use super::document::{Document, TrafficSpec};
@@ -26,7 +26,7 @@ pub struct Operator {
     store: Arc<dyn Store>,
     events: Arc<Events>,
     /// The store was read since the start.
-    read: AtomicBool,
+    read: watch::Sender<bool>,
 }
 
 /// Who changes something, and why.
@@ -58,13 +58,13 @@ pub struct Draft {
 impl Operator {
     /// Changes what is in `store`, and then what `publisher` publishes.
     pub fn new(publisher: Arc<Publisher>, store: Arc<dyn Store>, events: Arc<Events>) -> Operator {
-        Operator { publisher, store, events, read: AtomicBool::new(false) }
+        Operator { publisher, store, events, read: watch::Sender::new(false) }
     }
 
     /// Whether the store was read since the start. Until then the traffic is what the files say, which may be
-    /// what a document keeps from being served.
-    pub fn knows_traffic(&self) -> bool {
-        self.read.load(Ordering::Relaxed)
+    /// what a document keeps from being served, and versions may be needed that nobody knows of.
+    pub fn has_read(&self) -> watch::Receiver<bool> {
+        self.read.subscribe()
     }
 
     /// What is published.
@@ -164,7 +164,7 @@ impl Operator {
         for (model, documents) in stored {
             self.publisher.adopt(&model, documents);
         }
-        self.read.store(true, Ordering::Relaxed);
+        self.read.send_replace(true);
         Ok(())
     }
 }

@@ -23,6 +23,8 @@ pub struct ReconcilerSettings {
     pub root: PathBuf,
     /// Whether all that is to be there at the start is: of a directory always, of a mirror at some time.
     pub filled: watch::Receiver<bool>,
+    /// Whether the traffic was read, which says which versions are needed.
+    pub traffic: watch::Receiver<bool>,
     /// How often to look, beside being told of changes.
     pub poll: Duration,
     /// How long files must rest before they count as whole.

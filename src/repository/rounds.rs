@@ -83,7 +83,7 @@ impl Loop {
     pub fn run(mut self, set_ready: &watch::Sender<bool>) {
         while !self.stopping {
             // Asked first: what comes during the round may not be seen by it.
-            let filled = *self.settings.filled.borrow();
+            let filled = *self.settings.filled.borrow() && *self.settings.traffic.borrow();
             let rest = self.round();
             // Ready once everything that was there at the start is loaded or has failed.
             if filled && rest == Rest::Long {

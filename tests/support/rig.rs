@@ -54,6 +54,7 @@ impl Rig {
         let filled = tokio::sync::watch::channel(true).1;
         let settings = ReconcilerSettings {
             root,
+            traffic: filled.clone(),
             filled,
             poll,
             settle,

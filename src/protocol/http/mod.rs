@@ -204,9 +204,7 @@ impl Shared {
 
     /// Whether a balancer should send requests here.
     pub fn is_ready(&self) -> bool {
-        *self.loaded.borrow()
-            && self.control.operator.knows_traffic()
-            && !self.stopping.load(Ordering::Relaxed)
+        *self.loaded.borrow() && !self.stopping.load(Ordering::Relaxed)
     }
 }
 
