@@ -31,14 +31,24 @@ pub(super) struct Picture {
     pub size: (u32, u32),
     /// Pixels of the file that one of these stands for, along each side.
     pub by: u32,
-    /// Width and height of `pixels`: of `size`, if `by` is 1.
-    pub decoded: (u32, u32),
     /// Bytes a pixel: grey, grey and alpha, RGB, or RGB and alpha.
     pub components: usize,
     /// Rows from the top, no padding.
     pub pixels: Vec<u8>,
     /// How to see it upright.
     pub turn: Turn,
+}
+
+impl Picture {
+    /// Width and height of `pixels`.
+    pub fn decoded(&self) -> (u32, u32) {
+        shrunk(self.size, self.by)
+    }
+}
+
+/// What is left of a width and height of which every `by` pixels become one.
+pub(super) fn shrunk((width, height): (u32, u32), by: u32) -> (u32, u32) {
+    (width.div_ceil(by), height.div_ceil(by))
 }
 
 /// Decodes the first frame. Alpha is kept and meant to be ignored; 16 bits become their upper 8.
@@ -56,7 +66,7 @@ pub(super) fn decode(
     let format = sniff(encoded)?;
     let refuse = |e: ImageError| VisionError::Decode { format, reason: reason(e) };
     let mut decoder = open(format, encoded, limits).map_err(refuse)?;
-    let (width, height) = decoder.dimensions();
+    let size @ (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limits.max_pixels {
         return Err(VisionError::TooManyPixels { width, height, limit: limits.max_pixels });
     }
@@ -70,11 +80,11 @@ pub(super) fn decode(
     // Damaged metadata is no reason to refuse a photo that can be seen.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let turn = Turn::from(orientation);
-    let by = if format == "JPEG" { shrink(turn.size((width, height))) } else { 1 };
+    let by = if format == "JPEG" { shrink(turn.size(size)) } else { 1 };
     if by > 1
-        && let Some((decoded, components, pixels)) = jpeg::scaled(encoded, (width, height), by)
+        && let Some((components, pixels)) = jpeg::scaled(encoded, size, by)
     {
-        return Ok(Picture { size: (width, height), by, decoded, components, pixels, turn });
+        return Ok(Picture { size, by, components, pixels, turn });
     }
     let (components, wide) = match decoder.color_type() {
         ColorType::L8 => (1, false),
@@ -93,8 +103,7 @@ pub(super) fn decode(
     if wide {
         keep_upper_bytes(&mut pixels);
     }
-    let size = (width, height);
-    Ok(Picture { size, by: 1, decoded: size, components, pixels, turn })
+    Ok(Picture { size, by: 1, components, pixels, turn })
 }
 
 /// The format's name, by the first bytes.
@@ -255,7 +264,7 @@ mod tests {
                 let by = if scales { by } else { 1 };
                 let (w, h) = whole.size;
                 assert_eq!((part.size, part.by), ((w, h), by), "{name}");
-                assert_eq!(part.decoded, (w.div_ceil(by), h.div_ceil(by)), "{name} by {by}");
+                assert_eq!(part.decoded(), (w.div_ceil(by), h.div_ceil(by)), "{name} by {by}");
                 let mean = |p: &Picture| {
                     let sum: u64 = p.pixels.iter().map(|v| u64::from(*v)).sum();
                     sum as f64 / p.pixels.len() as f64

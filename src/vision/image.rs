@@ -127,12 +127,11 @@ impl ImagePipeline {
         limits: &ImageLimits,
     ) -> Result<(Tensor, Placement), VisionError> {
         let place = |upright| Placement::new(self.resize, self.crop_fraction, upright, self.target);
-        let mut placed = None;
-        let picture = decode(encoded, limits, |upright| {
-            let placement = placed.insert(place(upright));
-            if self.decode == Decode::Scaled { shrink(placement.shrinks()) } else { 1 }
+        let picture = decode(encoded, limits, |upright| match self.decode {
+            Decode::Full => 1,
+            Decode::Scaled => shrink(place(upright).shrinks()),
         })?;
-        let placement = placed.unwrap_or_else(|| place(picture.turn.size(picture.size)));
+        let placement = place(picture.turn.size(picture.size));
         let pixels = resize(&picture, &placement, self.filter, self.target, self.pad)?;
         let data = self.normaliser.run(pixels, picture.components);
         let tensor = Tensor::new(self.dtype, self.shape.clone(), Bytes::from(data))

@@ -31,8 +31,8 @@ pub(super) fn resize(
     };
     // None of these can happen: the sizes are above 0 and the box lies within the picture.
     let broken = |e: &dyn std::error::Error| VisionError::Spec(format!("can't resize: {e}"));
-    let from = ImageRef::new(picture.decoded.0, picture.decoded.1, &picture.pixels, kind)
-        .map_err(|e| broken(&e))?;
+    let (columns, rows) = picture.decoded();
+    let from = ImageRef::new(columns, rows, &picture.pixels, kind).map_err(|e| broken(&e))?;
     let options = ResizeOptions::new()
         .resize_alg(algorithm(filter))
         // Alpha is ignored, so it must not weigh in either.
@@ -104,7 +104,7 @@ mod tests {
 
     fn grey(size: (u32, u32), pixels: &[u8]) -> Picture {
         let (pixels, turn) = (pixels.to_vec(), Default::default());
-        Picture { size, by: 1, decoded: size, components: 1, pixels, turn }
+        Picture { size, by: 1, components: 1, pixels, turn }
     }
 
     #[test]
