@@ -1,4 +1,4 @@
-//! SHA-256, as files are named and compared by it.
+//! SHA-256, as files, tokens and settings are named and compared by it.
 
 use std::fmt;
 use std::io::Read;
@@ -9,7 +9,7 @@ use sha2::Digest as _;
 
 const BUFFER: usize = 256 << 10;
 
-/// The SHA-256 of a file's bytes.
+/// A SHA-256; as text, 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
@@ -18,18 +18,31 @@ pub struct Digest([u8; 32]);
 pub struct Hasher(sha2::Sha256);
 
 impl Hasher {
+    /// The next bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
+    /// Of all that came.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
 }
 
 impl Digest {
+    /// Of these bytes.
     pub fn of(bytes: &[u8]) -> Digest {
         Digest(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Its first 16 digits, which are enough to tell apart what nobody forges.
+    pub fn short(&self) -> String {
+        format!("{self}").chars().take(16).collect()
     }
 
     /// Reads a whole file.

@@ -13,6 +13,7 @@ pub mod cache;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod input;

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms from the lowest up. A room may use those before it in the list.
-const ORDER: [&str; 20] = [
+const ORDER: [&str; 21] = [
+    "digest",
     "tensor",
     "input",
     "stats",
@@ -27,7 +28,7 @@ const ORDER: [&str; 20] = [
 ];
 
 /// Where the order is left, each with its reason.
-const ALLOWED: [(&str, &str); 7] = [
+const ALLOWED: [(&str, &str); 8] = [
     // Reading a TOML file's mistakes is the same for the server's settings and a model's.
     ("repository", "config"),
     // And for a file of keys; and where to listen is a setting.
@@ -36,6 +37,8 @@ const ALLOWED: [(&str, &str); 7] = [
     ("source", "config"),
     // A setting's type is that of what it sets.
     ("config", "telemetry"),
+    // And a cache is named by the digest of where it is from.
+    ("config", "digest"),
     ("config", "engine"),
     ("config", "source"),
     ("app", "config"),

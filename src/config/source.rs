@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
-use sha2::{Digest, Sha256};
 
 use super::{OptionalFile, cache_dir};
+use crate::digest::Digest;
 use crate::source::{Access, Place, SourceSettings, TrustedKeys};
 
 /// Where models are.
@@ -141,9 +141,7 @@ impl SourceArgs {
 
 /// Each source has a cache of its own.
 fn own_cache(dir: &Path, place: &Place) -> PathBuf {
-    let hash = Sha256::digest(place.to_string().as_bytes());
-    let hash: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    dir.join("models").join(hash)
+    dir.join("models").join(Digest::of(place.to_string().as_bytes()).short())
 }
 
 #[cfg(test)]

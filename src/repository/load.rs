@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use super::choice::{self, Ask, Memory};
 use super::scan::Fingerprint;
 use super::spec::ModelSpecFile;
+use crate::digest::Digest;
 use crate::engine::{
     self, Batch, BatchMode, Dim, Engines, Format, Model, ModelFile, Precision, Signature,
 };
@@ -125,7 +125,7 @@ impl Loader {
     ) -> Result<Vec<(&'static str, Precision)>, LoadError> {
         let path = model_path(version_dir);
         let bytes = read(&path)?;
-        let digest = hex(&Sha256::digest(&bytes));
+        let digest = Digest::of(&bytes).to_string();
         let file = ModelFile { path: &path, bytes };
         choice::agreeing(&Ask { loader: self, file: &file, digest: &digest, spec })
     }
@@ -140,7 +140,7 @@ fn load(
 ) -> Result<LoadedVersion, LoadError> {
     let path = model_path(version_dir);
     let bytes = read(&path)?;
-    let digest = hex(&Sha256::digest(&bytes));
+    let digest = Digest::of(&bytes).to_string();
     let file = ModelFile { path: &path, bytes };
     let chosen = choice::choose(&Ask { loader, file: &file, digest: &digest, spec: &spec })?;
     let model = chosen.model;
@@ -167,10 +167,6 @@ fn model_path(version_dir: &Path) -> PathBuf {
 fn read(path: &Path) -> Result<Bytes, LoadError> {
     let read = std::fs::read(path);
     read.map(Bytes::from).map_err(|source| LoadError::Read { path: path.to_owned(), source })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 pub(super) fn image_input(

@@ -22,11 +22,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
 
-use super::digest::{Digest, Hasher};
 use super::error::SourceError;
 use super::index::Index;
 use super::plan::Tree;
 use super::tree;
+use crate::digest::{Digest, Hasher};
 
 /// The directory, in use.
 pub struct Cache {

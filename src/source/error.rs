@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use object_store::client::{HttpError, HttpErrorKind};
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
 /// Bytes of a store's own words that are told; some send pages.
 const WORDS: usize = 400;

@@ -10,9 +10,9 @@ use object_store::{GetOptions, GetResult, GetResultPayload};
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Incoming};
-use super::digest::Digest;
 use super::error::SourceError;
 use super::stores::Object;
+use crate::digest::Digest;
 
 /// Fewer bytes than this within the stall timeout are a stall too, unless they are the last.
 const TRICKLE: u64 = 16 << 10;

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
 use super::key::Key;
+use crate::digest::Digest;
 
 /// By the paths of objects.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

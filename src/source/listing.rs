@@ -213,8 +213,8 @@ fn locate(base: &Url, key: &Key, entry: &Entry) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::digest::Digest;
     use super::*;
+    use crate::digest::Digest;
 
     fn at(base: &str, url: Option<&str>) -> Result<String, String> {
         let key = Key::parse("a b/1/model.onnx").unwrap();

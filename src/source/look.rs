@@ -7,7 +7,6 @@ use std::time::Instant;
 use futures_util::{StreamExt, stream};
 
 use super::cache::Cache;
-use super::digest::Digest;
 use super::error::SourceError;
 use super::fetch::{Bounds, Came, fetch};
 use super::index::Index;
@@ -16,6 +15,7 @@ use super::listing::{Listed, Listing, Reader};
 use super::plan::{self, Wanted};
 use super::retry::Retries;
 use super::standing::Failing;
+use crate::digest::Digest;
 use crate::telemetry::source::SourceMetrics;
 
 /// Objects that come at once, so that not all wait for one that stalls.

@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::digest::Digest;
 use super::key::{Key, NoKey};
 use crate::config::explain;
+use crate::digest::Digest;
 
 /// Its name in a repository.
 pub const NAME: &str = "ocelli-models.json";

@@ -10,7 +10,6 @@
 
 mod cache;
 mod chain;
-mod digest;
 mod error;
 mod fetch;
 mod index;

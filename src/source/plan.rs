@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::digest::Digest;
+use crate::digest::Digest;
 
 /// A model's directory: its files by their paths in it.
 pub type Tree = BTreeMap<String, Digest>;

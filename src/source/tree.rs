@@ -8,15 +8,13 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::digest::Digest;
 use super::plan::Tree;
+use crate::digest::Digest;
 
 /// What tells a tree from others of its model.
 pub fn id(tree: &Tree) -> String {
     let text: String = tree.iter().map(|(file, digest)| format!("{digest} {file}\n")).collect();
-    let mut id = Digest::of(text.as_bytes()).to_string();
-    id.truncate(16);
-    id
+    Digest::of(text.as_bytes()).short()
 }
 
 /// Makes the directory. `to_objects` leads from it to the objects.

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::rate::Limiter;
 use crate::config::toml_error;
+use crate::digest::Digest;
 use crate::error::InferError;
 use crate::protocol::files::Files;
 
@@ -57,7 +57,7 @@ struct KeyEntry {
 /// A key as it is used.
 pub(super) struct Key {
     pub(super) name: Arc<str>,
-    digest: [u8; 32],
+    digest: Digest,
     rights: Vec<Right>,
     limiter: Option<Limiter>,
 }
@@ -131,15 +131,15 @@ impl Access {
 
 /// What the file keeps of a token: its SHA-256 in hexadecimal digits.
 pub fn hash(token: &[u8]) -> String {
-    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(token).to_string()
 }
 
 /// Looks at every key, whichever fits.
 fn find(keys: &[Arc<Key>], token: &[u8]) -> Option<Arc<Key>> {
-    let digest: [u8; 32] = Sha256::digest(token).into();
+    let digest = Digest::of(token);
     let mut found = u64::MAX;
     for (at, key) in (0u64..).zip(keys) {
-        found.conditional_assign(&at, key.digest[..].ct_eq(&digest[..]));
+        found.conditional_assign(&at, key.digest.bytes()[..].ct_eq(&digest.bytes()[..]));
     }
     keys.get(usize::try_from(found).ok()?).cloned()
 }
@@ -168,8 +168,8 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Arc<Key>>, String> {
     let mut keys = Vec::with_capacity(file.key.len());
     for entry in file.key {
         let name = entry.name.as_str();
-        let digest = unhex(&entry.sha256)
-            .ok_or_else(|| wrong(name, "`sha256` must be 64 hexadecimal digits"))?;
+        let digest: Digest = (entry.sha256.parse())
+            .map_err(|_| wrong(name, "`sha256` must be 64 hexadecimal digits"))?;
         if name.is_empty() || !names.insert(entry.name.clone()) {
             return Err(wrong(name, "give every key a name of its own"));
         }
@@ -185,17 +185,6 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Arc<Key>>, String> {
         keys.push(Arc::new(Key { name, digest, rights: entry.rights, limiter }));
     }
     Ok(keys)
-}
-
-fn unhex(text: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -221,6 +210,7 @@ mod tests {
     fn the_hash_is_sha_256_as_others_print_it() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hash(b"abc"), expected);
+        let unhex = |text: &str| text.parse::<Digest>().ok().map(|digest| *digest.bytes());
         assert_eq!(unhex(expected).unwrap()[..2], [0xba, 0x78]);
         assert_eq!(unhex(&expected.to_uppercase()), unhex(expected));
         assert!(unhex(&expected[1..]).is_none() && unhex(&expected.replace('b', "ü")).is_none());

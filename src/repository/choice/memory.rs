@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::candidates::Candidates;
 use super::trial::Tried;
 use super::{Ask, Choice};
 use crate::config::{OptionalFile, cache_dir};
+use crate::digest::Digest;
 use crate::engine::{Cpu, Engine, Precision};
 
 /// A directory of choices.
@@ -53,8 +53,7 @@ impl Key {
             ask.digest,
             ask.spec.input
         );
-        let hash = Sha256::digest(all.as_bytes());
-        let hash: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let hash = Digest::of(all.as_bytes()).short();
         Key { file: format!("{}-{hash}.json", &ask.digest[..16]), machine, candidates }
     }
 }

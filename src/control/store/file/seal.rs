@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest, Sha256};
 
 use crate::control::document::Document;
+use crate::digest::Digest;
 
 /// The file. The checksum is of the document's bytes as they stand there.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +38,7 @@ pub fn unseal(bytes: &[u8], revision: u64) -> Result<Document, String> {
 }
 
 fn checksum(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+    Digest::of(text.as_bytes()).to_string()
 }
 
 #[cfg(test)]
