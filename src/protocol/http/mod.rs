@@ -100,10 +100,11 @@ impl Shared {
         timeout: impl FnOnce() -> Option<Duration>,
     ) -> Result<Routed, InferError> {
         let mut routed = self.service.route(spec, arrival);
-        if matches!(routed, Err(InferError::NotLoaded(_))) {
+        if let Err(InferError::NotLoaded(model)) = routed {
             let asked = Instant::now();
             let timeout = timeout().unwrap_or_else(|| self.service.default_timeout());
-            routed = self.bring(asked + timeout, || self.service.route(spec, arrival)).await;
+            let find = || self.service.route(spec, arrival);
+            routed = self.bring(model, asked + timeout, find).await;
             // It waited in its own time.
             routed = routed.map(|routed| routed.asked_at(asked));
         }
@@ -120,23 +121,28 @@ impl Shared {
     /// A version that could answer, for questions about the model. One that is loaded on demand is loaded:
     /// clients ask for a model's signature before they send anything.
     pub async fn version(&self, spec: &ModelSpec) -> Result<Arc<ServedVersion>, InferError> {
-        let deadline = Instant::now() + self.service.default_timeout();
-        self.bring(deadline, || self.service.router.version(spec)).await
+        let find = || self.service.router.version(spec);
+        match find() {
+            Err(InferError::NotLoaded(model)) => {
+                self.bring(model, Instant::now() + self.service.default_timeout(), find).await
+            }
+            told => told,
+        }
     }
 
-    /// What `find` finds, once the model that it needs is loaded on demand; at once if it is.
+    /// What `find` finds, once a model is loaded on demand.
     async fn bring<T>(
         &self,
+        model: String,
         deadline: Instant,
         find: impl Fn() -> Result<T, InferError>,
     ) -> Result<T, InferError> {
-        let mut found = find();
-        // It may have had to make room again before its turn came.
-        while let Err(InferError::NotLoaded(model)) = &found {
-            let model = model.clone();
+        loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let brought = self.wait(Some(left), self.repository.bring(&model)).await;
-            found = match (find(), brought) {
+            return match (find(), brought) {
+                // It had to make room again before its turn came.
+                (Err(InferError::NotLoaded(_)), Ok(())) => continue,
                 (Err(InferError::NotLoaded(model)), Err(why)) => Err(match why {
                     // It is there and broken: no fault of who asks.
                     InferError::Conflict(reason) => InferError::NotAvailable { model, reason },
@@ -149,7 +155,6 @@ impl Shared {
                 (found, _) => found,
             };
         }
-        found
     }
 
     /// What asks the repository to load and unload, where that is allowed on the public ports, and
