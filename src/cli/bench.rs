@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Failure, print, version_dir};
-use crate::engine::{self, Batch, BatchMode};
+use crate::engine::{Batch, BatchMode};
 use crate::repository::load::{self, LoadedVersion};
-use crate::tensor::Tensor;
+use crate::tune::time_runs;
 
 #[derive(clap::Args)]
 pub struct BenchArgs {
@@ -52,42 +52,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
     if std::io::stderr().is_terminal() {
         eprintln!("warming up, then measuring for {} s …", args.seconds);
     }
-    let latencies = measure(&version, &inputs, threads, args.seconds)?;
+    let (batch, lasts) = (Batch::of(&inputs), Duration::try_from_secs_f64(args.seconds)?);
+    let model = version.model.as_ref();
+    let latencies = time_runs(version.engine, model, &batch, threads, lasts, 0)?;
     report(args, &version, rows, threads, load_seconds, latencies)
-}
-
-/// Seconds each run took, on all threads, after a warm-up that does not count.
-fn measure(
-    version: &LoadedVersion,
-    inputs: &[Tensor],
-    threads: usize,
-    seconds: f64,
-) -> Result<Vec<f64>, Failure> {
-    let seconds = Duration::try_from_secs_f64(seconds)?;
-    let once = || {
-        let start = Instant::now();
-        engine::run(version.engine, version.model.as_ref(), &Batch::of(inputs))?;
-        Ok::<f64, engine::EngineError>(start.elapsed().as_secs_f64())
-    };
-    once()?;
-    let all = std::thread::scope(|scope| {
-        let worker = || {
-            once()?;
-            let end = Instant::now() + seconds;
-            let mut took = Vec::new();
-            while Instant::now() < end {
-                took.push(once()?);
-            }
-            Ok::<_, engine::EngineError>(took)
-        };
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    let mut latencies = Vec::new();
-    for joined in all {
-        latencies.extend(joined.map_err(|_| "a measuring thread panicked")??);
-    }
-    Ok(latencies)
 }
 
 fn report(

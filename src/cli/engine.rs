@@ -44,9 +44,6 @@ impl EngineChoice {
 pub(super) fn precision(text: &str) -> Result<AskedPrecision, String> {
     match text {
         "auto" => Ok(AskedPrecision::Auto),
-        named => named.parse().map(|precision| match precision {
-            Precision::F32 => AskedPrecision::F32,
-            Precision::Bf16 => AskedPrecision::Bf16,
-        }),
+        named => named.parse::<Precision>().map(AskedPrecision::from),
     }
 }

@@ -8,17 +8,15 @@ use serde_json::json;
 
 use super::engine::precision;
 use super::{Failure, print, version_dir};
-use crate::batcher::Slo;
-use crate::config::EngineArgs;
+use crate::batcher::{Limits, Rule, Slo};
+use crate::config::{EngineArgs, MAX_BATCH, MAX_QUEUE_ROWS};
 use crate::engine::{BatchMode, Precision};
 use crate::repository::choice::Memory;
 use crate::repository::load::Loader;
 use crate::repository::spec::{AskedPrecision, ModelSpecFile};
 use crate::tune::{self, Capacity, Machine, Measured, Setting, Tuned};
 
-/// Rows of a batch at most, where nobody says.
-const MAX_BATCH: usize = 8;
-/// The most that are tried.
+/// The most rows of a batch that are tried.
 const LARGEST: usize = 64;
 /// How often the winner is held against what holds now.
 const ROUNDS: usize = 3;
@@ -78,30 +76,37 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let agreeing = loader.agreeing(&open, &dir)?;
     let loaded = loader.load_as(spec.clone(), &model_dir, &dir, None)?;
     let rows = loaded.model.signature().batch_mode == BatchMode::Rows;
-    let batching = &spec.batching;
+    // As a server has it that nothing is set of.
+    let limits = spec.limits(Limits {
+        rule: Rule::default(),
+        max_batch: MAX_BATCH,
+        max_queue_delay: Duration::ZERO,
+        max_queue_rows: MAX_QUEUE_ROWS,
+        instances: cpus,
+        alone: false,
+        slo: None,
+        weight: 1.0,
+    });
+    let limits = Limits { slo: Some(slo), ..limits };
     let now = Setting {
         engine: loaded.engine,
         precision: loaded.precision,
-        instances: batching.instances.unwrap_or(cpus).min(cpus),
+        instances: limits.instances.min(cpus),
         threads: spec.threads.unwrap_or(1),
-        rule: batching.rule.unwrap_or_default(),
-        max_batch: if rows { batching.max_batch.unwrap_or(MAX_BATCH) } else { 1 },
-        delay: Duration::from_secs_f64(batching.max_queue_delay_ms.unwrap_or(0.0) / 1e3),
+        rule: limits.rule,
+        max_batch: if rows { limits.max_batch } else { 1 },
+        delay: limits.max_queue_delay,
     };
     drop(loaded);
     let load = |setting: &Setting| {
         let mut spec = spec.clone();
         spec.engine = Some(setting.engine.to_owned());
-        spec.precision = match setting.precision {
-            Precision::F32 => AskedPrecision::F32,
-            Precision::Bf16 => AskedPrecision::Bf16,
-        };
+        spec.precision = setting.precision.into();
         spec.threads = Some(setting.threads);
         spec.batching.instances = Some(setting.instances);
         loader.load_as(spec, &model_dir, &dir, None)
     };
-    let queue_rows = batching.max_queue_rows.unwrap_or(128);
-    let mut machine = Machine::new(cpus, slo, queue_rows, args.seconds, load, tell)?;
+    let mut machine = Machine::new(cpus, slo, limits, args.seconds, load, tell)?;
     let pairs = pairs(&now, &agreeing, cpus);
     let largest = if rows { LARGEST } else { 1 };
     let tuned = tune::search(&mut machine, &now, &pairs, slo, largest)?;

@@ -5,6 +5,11 @@ use clap::Args;
 use super::{Address, ClientAuth, EngineArgs, Models, OptionalFile, SourceArgs, TrafficStore};
 use crate::telemetry::logs::LogFormat;
 
+/// Rows of a batch at most, where nobody says.
+pub const MAX_BATCH: usize = 8;
+/// Rows that may wait for a version at most, where nobody says.
+pub const MAX_QUEUE_ROWS: usize = 128;
+
 /// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
 /// and `max_batch` in the TOML file.
 #[derive(Args, Clone, Debug)]
@@ -167,7 +172,7 @@ pub struct ServeConfig {
     pub io_threads: usize,
 
     /// Rows of a batch at most, where model.toml is silent
-    #[arg(long, env = "OCELLI_MAX_BATCH", default_value_t = 8, value_name = "ROWS",
+    #[arg(long, env = "OCELLI_MAX_BATCH", default_value_t = MAX_BATCH, value_name = "ROWS",
           value_parser = at_least_one)]
     pub max_batch: usize,
 
@@ -177,7 +182,7 @@ pub struct ServeConfig {
     pub max_queue_delay_ms: f64,
 
     /// Rows that may wait for a version at most, where model.toml is silent
-    #[arg(long, env = "OCELLI_MAX_QUEUE_ROWS", default_value_t = 128, value_name = "ROWS",
+    #[arg(long, env = "OCELLI_MAX_QUEUE_ROWS", default_value_t = MAX_QUEUE_ROWS, value_name = "ROWS",
           value_parser = at_least_one)]
     pub max_queue_rows: usize,
 

@@ -10,6 +10,7 @@ use crate::batcher::{Limits, Rule, Slo};
 use crate::cache::CacheSpec;
 use crate::config::toml_error;
 use crate::control::Traffic;
+use crate::engine::Precision;
 use crate::vision::{InputSpec, OutputSpec};
 
 /// The whole of `model.toml`.
@@ -72,6 +73,15 @@ pub enum AskedPrecision {
     Bf16,
     /// Brain floats where they are faster and the answers stay within the tolerance.
     Auto,
+}
+
+impl From<Precision> for AskedPrecision {
+    fn from(precision: Precision) -> AskedPrecision {
+        match precision {
+            Precision::F32 => AskedPrecision::F32,
+            Precision::Bf16 => AskedPrecision::Bf16,
+        }
+    }
 }
 
 /// `[batching]`.

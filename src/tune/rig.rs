@@ -3,10 +3,11 @@
 //! What a request costs before it is queued (sockets, decoding) is not in it: that is the same for all
 //! settings.
 
+use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
+use super::raw::time_runs;
 use super::search::Rig;
 use super::setting::{Capacity, Point, Setting};
 use crate::batcher::{Limits, Priority, Queue, Scheduler, Slo, Target};
@@ -64,8 +65,8 @@ pub struct Machine<'a> {
     /// Told of each step.
     tell: Box<dyn Fn(&str) + 'a>,
     slo: Slo,
-    /// Rows that may wait.
-    max_queue_rows: usize,
+    /// Of the queue, but for what is tuned.
+    limits: Limits,
     /// How long a rate is tried.
     seconds: f64,
     scheduler: Scheduler,
@@ -89,7 +90,7 @@ impl<'a> Machine<'a> {
     pub fn new(
         threads: usize,
         slo: Slo,
-        max_queue_rows: usize,
+        limits: Limits,
         seconds: f64,
         load: impl Fn(&Setting) -> Result<LoadedVersion, LoadError> + 'a,
         tell: impl Fn(&str) + 'a,
@@ -106,7 +107,7 @@ impl<'a> Machine<'a> {
             load,
             tell,
             slo,
-            max_queue_rows,
+            limits,
             seconds,
             scheduler,
             metrics,
@@ -144,11 +145,8 @@ impl<'a> Machine<'a> {
             rule: setting.rule,
             max_batch: setting.max_batch,
             max_queue_delay: setting.delay,
-            max_queue_rows: self.max_queue_rows,
             instances: setting.instances,
-            alone: false,
-            slo: Some(self.slo),
-            weight: 1.0,
+            ..self.limits
         }
     }
 
@@ -201,7 +199,10 @@ impl Rig for Machine<'_> {
         let together = |t: &Tensor| Tensor::concat_rows(&vec![t.clone(); rows]);
         let inputs: Option<Vec<_>> = request.iter().map(together).collect();
         let batch = Batch::of(&inputs.ok_or(RigError::NoInput)?);
-        let seconds = raw(&target, &batch, setting.instances)?;
+        let (engine, model) = (target.engine, target.model.as_ref());
+        let mut took = time_runs(engine, model, &batch, setting.instances, RAW, RAW_RUNS)?;
+        took.sort_unstable_by(f64::total_cmp);
+        let seconds = took.get(took.len() / 2).copied().unwrap_or(f64::INFINITY);
         (self.tell)(&format!("{setting}: {:.2} ms for {rows} rows", seconds * 1e3));
         self.timed.push((setting.clone(), rows, seconds));
         Ok(seconds)
@@ -234,37 +235,6 @@ impl Rig for Machine<'_> {
 fn same_model(a: &Setting, b: &Setting) -> bool {
     (a.engine, a.precision, a.instances, a.threads)
         == (b.engine, b.precision, b.instances, b.threads)
-}
-
-/// Seconds of a batch while so many run at once: the median, after one that doesn't count.
-fn raw(target: &Target, batch: &Batch, instances: usize) -> Result<f64, RigError> {
-    let barrier = Barrier::new(instances);
-    let run = || engine::run(target.engine, target.model.as_ref(), batch).map(drop);
-    run()?;
-    let worker = || {
-        barrier.wait();
-        let (start, mut took) = (Instant::now(), Vec::new());
-        while took.len() < RAW_RUNS || start.elapsed() < RAW {
-            let before = Instant::now();
-            run()?;
-            took.push(before.elapsed().as_secs_f64());
-        }
-        Ok::<_, engine::EngineError>(took)
-    };
-    let all = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..instances).map(|_| scope.spawn(worker)).collect();
-        threads.into_iter().map(std::thread::ScopedJoinHandle::join).collect::<Vec<_>>()
-    });
-    let mut took = Vec::new();
-    for joined in all {
-        let panicked = |_| engine::EngineError::Panic {
-            engine: target.engine,
-            reason: "a measuring thread ended".to_owned(),
-        };
-        took.extend(joined.map_err(panicked)??);
-    }
-    took.sort_unstable_by(f64::total_cmp);
-    Ok(took.get(took.len() / 2).copied().unwrap_or(f64::INFINITY))
 }
 
 /// One request, due at a time; tells how long after that its answer was there, if one came.
