@@ -113,3 +113,64 @@ fn a_light_model_does_not_wait_for_the_queue_of_a_heavy_one() {
     // It waits for the one batch that runs; by age it would wait for fifteen, which is 600 ms.
     assert!(took[10] < Duration::from_millis(200), "{took:?}");
 }
+
+/// A photo that takes long to decode, and a model that has little to do.
+fn photo(sides: (u32, u32)) -> Vec<u8> {
+    let (mut bytes, mut noise) = (Vec::new(), 1_u32);
+    let picture = image::RgbImage::from_fn(sides.0, sides.1, |x, y| {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        image::Rgb([(x / 8) as u8, (y / 8) as u8, (noise >> 28) as u8])
+    });
+    let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 90);
+    picture.write_with_encoder(encoder).unwrap();
+    bytes
+}
+
+#[test]
+fn decoding_counts_as_load_and_what_would_wait_too_long_for_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let version = dir.path().join("m/1");
+    std::fs::create_dir_all(&version).unwrap();
+    std::fs::copy("tests/data/fashion/fashion_student_plain.onnx", version.join("model.onnx")).unwrap();
+    let toml =
+        "slo = \"p99=400ms\"\n[input]\nkind = \"image\"\nsize = [28, 28]\ncolour = \"gray\"\n";
+    std::fs::write(dir.path().join("m/model.toml"), toml).unwrap();
+    let flags = ["--compute-threads=1", "--decode-threads=1"];
+    let server = Server::start_with(dir.path().to_str().unwrap(), &flags);
+    let photo = photo((3000, 2000));
+    let send = |agent: &ureq::Agent| {
+        let start = Instant::now();
+        let request = agent.post(server.url("/v1/models/m:predict"));
+        let response = request.header("content-type", "image/jpeg").send(&photo[..]).unwrap();
+        (response.status().as_u16(), start.elapsed())
+    };
+    let load = || figure(&server.text("/metrics"), "ocelli_load ");
+    (0..20).for_each(|_| assert_eq!(send(&agent()).0, 200));
+    let one = load();
+    assert!((0.2..1.3).contains(&one), "one caller at a time keeps the decoder busy: {one}");
+    let end = Instant::now() + Duration::from_secs(5);
+    let answers = std::thread::scope(|scope| {
+        let client = || {
+            let (agent, mut answers) = (agent(), Vec::new());
+            while Instant::now() < end {
+                let answer = send(&agent);
+                if answer.0 != 200 {
+                    assert_eq!(answer.0, 503);
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                answers.push(answer);
+            }
+            answers
+        };
+        let clients: Vec<_> = (0..24).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().flat_map(|c| c.join().unwrap()).collect::<Vec<_>>()
+    });
+    let flooded = load();
+    let (served, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.0 == 200);
+    assert!(served.len() > 10 && refused.len() > 10, "{} {}", served.len(), refused.len());
+    let late = served.iter().filter(|(_, took)| *took > Duration::from_millis(800)).count();
+    assert!(late * 10 <= served.len(), "{late} of {}: {served:?}", served.len());
+    assert!(flooded > 1.0 && flooded > 1.2 * one, "{flooded} after {one}");
+    let told: Value = serde_json::from_str(&server.text("/autoscale")).unwrap();
+    assert!(told["parts"]["refused"].as_f64().unwrap() > 0.2, "{told}");
+}

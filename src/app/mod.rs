@@ -99,7 +99,7 @@ impl App {
         );
         let metrics = Metrics::new(config.metrics).map_err(other)?;
         let models = ModelsDir::open(config, &metrics).await?;
-        let scheduler = Scheduler::start(plan.compute, metrics.clone()).map_err(other)?;
+        let scheduler = Scheduler::start(plan.threads(), metrics.clone()).map_err(other)?;
         let scheduler = Arc::new(scheduler);
         let router = Arc::new(Router::new());
         let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));

@@ -1,5 +1,6 @@
 //! How many threads do what, from the CPUs this process may use.
 
+use crate::batcher::Threads;
 use crate::config::ServeConfig;
 
 /// Threads of the process.
@@ -37,6 +38,11 @@ impl ThreadPlan {
             decode: or(config.decode_threads, cpus),
             io: or(config.io_threads, cpus),
         }
+    }
+
+    /// What the scheduler has to know.
+    pub fn threads(&self) -> Threads {
+        Threads { compute: self.compute, decode: self.decode.min(self.cpus) }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Which work runs next. Pure: time is an argument, work is anything that implements [`Work`].
 
+mod admit;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::admission::{Slo, finish};
+use super::admission::Slo;
 use super::cost::Curve;
+use super::decoding::Decoding;
 use super::lanes::{Lanes, Shape};
 use super::load::{HORIZON, Offered};
 use super::rule::{self, Moment, Rule};
@@ -120,9 +123,19 @@ pub struct QueueReport {
     pub offered: Offered,
 }
 
+/// Threads that work at once, on the same CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    /// Batches that run at once.
+    pub compute: usize,
+    /// Images that are decoded at once: no more than there are CPUs.
+    pub decode: usize,
+}
+
 /// All queues of the process.
 pub struct Core<W> {
     threads: usize,
+    decoders: usize,
     queues: BTreeMap<QueueId, Lanes<W>>,
     shares: Shares,
     running: Vec<Running>,
@@ -143,10 +156,11 @@ struct Running {
 }
 
 impl<W: Work> Core<W> {
-    /// No queue at all, and so many compute threads.
-    pub fn new(threads: usize) -> Core<W> {
+    /// No queue at all, and so many threads.
+    pub fn new(threads: Threads) -> Core<W> {
         Core {
-            threads,
+            threads: threads.compute,
+            decoders: threads.decode.max(1),
             queues: BTreeMap::new(),
             shares: Shares::default(),
             running: Vec::new(),
@@ -190,25 +204,6 @@ impl<W: Work> Core<W> {
         }
     }
 
-    /// Whether a row more would be taken, of a request that came just now and is not decoded. `preparing`
-    /// rows come before it that are not queued either.
-    pub fn room(&mut self, id: QueueId, preparing: usize, now: Instant) -> Result<(), Refused> {
-        let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
-        let queued = queue.queued + preparing;
-        if queued >= queue.limits.max_queue_rows {
-            let retry_after = Duration::from_secs(1);
-            return Err(self.refuse(id, 1, Refused { why: Short::Room(queued), retry_after }, now));
-        }
-        let Some(budget) = queue.budget() else { return Ok(()) };
-        match self.finish(id, None, 1, Priority::Normal, preparing, now) {
-            Some(seconds) if seconds > budget => {
-                let why = Short::Objective(seconds);
-                Err(self.refuse(id, 1, Refused { why, retry_after: seconds - budget }, now))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Queues all of `work`, or none of it. Work that is dead already makes room first and lands in `dead`.
     pub fn push(
         &mut self,
@@ -232,12 +227,12 @@ impl<W: Work> Core<W> {
             let (why, seconds) = (Short::Room(queue.queued), queue.seconds());
             let wait = (seconds / self.threads.max(1) as f64).clamp(0.0, 60.0);
             let retry_after = Duration::from_secs_f64(wait);
-            return Err(self.refuse(id, rows, Refused { why, retry_after }, now));
+            return Err(self.refuse(id, rows, 0.0, Refused { why, retry_after }, now));
         }
         if let Some(first) = work.first()
             && let Some(refused) = self.too_late(id, shape, rows, first, now)
         {
-            return Err(self.refuse(id, rows, refused, now));
+            return Err(self.refuse(id, rows, 0.0, refused, now));
         }
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         if let Some(curve) = queue.curve(shape) {
@@ -247,86 +242,6 @@ impl<W: Work> Core<W> {
         self.shares.wait(&queue.model, rows);
         queue.push(shape, work);
         Ok(())
-    }
-
-    /// Whether work would be answered too late. What nothing is known of is not, nor what would be the only
-    /// work of its queue: else a wrong estimate could never be put right.
-    fn too_late(
-        &mut self,
-        id: QueueId,
-        shape: &[usize],
-        rows: usize,
-        work: &W,
-        now: Instant,
-    ) -> Option<Refused> {
-        let queue = self.queues.get(&id)?;
-        let (budget, tuned) = (queue.budget(), queue.limits.rule == Rule::Tuned);
-        if budget.is_none() && !tuned {
-            return None;
-        }
-        let takes = self.finish(id, Some(shape), rows, work.priority(), 0, now)?;
-        let here = now.saturating_duration_since(work.since());
-        if let Some(budget) = budget
-            && here + takes > budget
-        {
-            let why = Short::Objective(here + takes);
-            return Some(Refused { why, retry_after: here + takes - budget });
-        }
-        let left = work.deadline().saturating_duration_since(now);
-        let why = Short::Deadline(takes);
-        (tuned && takes > left).then(|| Refused { why, retry_after: takes - left })
-    }
-
-    /// How long it takes until rows are computed that come now.
-    fn finish(
-        &mut self,
-        id: QueueId,
-        shape: Option<&[usize]>,
-        rows: usize,
-        priority: Priority,
-        preparing: usize,
-        now: Instant,
-    ) -> Option<Duration> {
-        let queue = self.queues.get(&id)?;
-        if queue.queued == 0 && queue.running == 0 {
-            return None;
-        }
-        let curve = shape.map_or_else(|| queue.last_curve(), |shape| queue.curve(shape))?;
-        let full = queue.full(curve);
-        let total = queue.rows_before(shape, priority) + preparing + rows;
-        let ahead = (total - 1) / full;
-        // What comes behind fills the own batch while others go before.
-        let own = curve.exec(if ahead > 0 { full } else { total });
-        let mut each = curve.exec(full);
-        // While the rows ahead are computed, other models take their share, as far as they have work.
-        let others = self.shares.others(&queue.model);
-        if others > 0.0 && ahead > 0 {
-            let theirs = self.queues.values().filter(|q| q.model != queue.model);
-            let theirs: f64 = theirs.map(Lanes::seconds).sum();
-            each += (each * others).min(theirs / ahead as f64);
-        }
-        let mut free = std::mem::take(&mut self.scratch);
-        free.clear();
-        let slots = queue.limits.instances.min(self.threads).max(1);
-        let own_only = queue.running >= slots;
-        let runs = self.running.iter().filter(|r| !own_only || r.queue == id);
-        free.extend(runs.map(|r| r.ends.saturating_duration_since(now).as_secs_f64()));
-        free.resize(free.len().max(if own_only { slots } else { self.threads }), 0.0);
-        free.sort_unstable_by(f64::total_cmp);
-        free.truncate(slots);
-        let seconds = finish(&mut free, ahead, each, own);
-        self.scratch = free;
-        Some(Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)))
-    }
-
-    fn refuse(&mut self, id: QueueId, rows: usize, refused: Refused, now: Instant) -> Refused {
-        if let Some(queue) = self.queues.get_mut(&id)
-            && let Some(curve) = queue.last_curve()
-        {
-            let seconds = rows as f64 * curve.share(queue.full(curve));
-            queue.refused.add(seconds, now);
-        }
-        refused
     }
 
     /// The next batch: of the most urgent work, then of the model whose turn it is, then of the head over
@@ -416,13 +331,24 @@ impl<W: Work> Core<W> {
         }
     }
 
+    /// Images that a queue has with the decoders.
+    pub fn decoding(&mut self, id: QueueId) -> Option<&mut Decoding> {
+        self.queues.get_mut(&id).map(|q| &mut q.decoding)
+    }
+
+    /// A second of a decoder, in seconds of a compute thread: each of them can have all CPUs.
+    fn decoders_part(&self) -> f64 {
+        self.threads as f64 / self.decoders as f64
+    }
+
     /// What is asked of each queue.
     pub fn report(&self, now: Instant) -> Vec<QueueReport> {
+        let part = self.decoders_part();
         let of = |(id, queue): (&QueueId, &Lanes<W>)| {
-            let queued_seconds = queue.seconds();
+            let (queued_seconds, decoding) = (queue.seconds(), &queue.decoding);
             let offered = Offered {
-                served: queue.served.per_second(now),
-                queued: queued_seconds / HORIZON,
+                served: queue.served.per_second(now) + decoding.cpu_spent(now) * part,
+                queued: (queued_seconds + decoding.cpu_waiting() * part) / HORIZON,
                 refused: queue.refused.per_second(now),
             };
             QueueReport { id: *id, curve: queue.last_curve(), queued_seconds, offered }

@@ -76,7 +76,7 @@ struct World {
 
 impl World {
     fn new(limits: Limits) -> World {
-        let mut core = Core::new(2);
+        let mut core = Core::new(Threads { compute: 2, decode: 2 });
         let queue = core.open("m".into(), limits);
         World { core, queue, t0: Instant::now(), dead: Vec::new(), runs: VecDeque::new() }
     }
@@ -323,4 +323,74 @@ proptest! {
         out.sort_unstable();
         prop_assert_eq!(out, accepted);
     }
+}
+
+/// A queue of images: 20 ms of a decoder each, half of that of a CPU, and 2 ms of compute.
+fn of_images(limits: Limits) -> World {
+    let mut w = World::new(limits);
+    w.core.learn(w.queue, 1, ms(2));
+    for _ in 0..50 {
+        assert_eq!(w.core.decode(w.queue, 1, (w.t0, w.t0 + ms(30_000)), w.t0), Ok(()));
+        let decoding = w.core.decoding(w.queue).unwrap();
+        decoding.leave(1);
+        decoding.took(ms(20), ms(10), w.t0);
+    }
+    w
+}
+
+#[test]
+fn what_would_wait_too_long_for_a_decoder_is_refused_before_it_is_decoded() {
+    let slo = Some("p99=200ms".parse().unwrap());
+    let mut w = of_images(Limits { slo, max_queue_rows: 1000, ..LIMITS });
+    let late = w.t0 + ms(30_000);
+    // Two decoders, and 0.85 of the objective is aimed at: 10 ms for each that waits, 22 for the own one.
+    let taken = (0..40).take_while(|_| w.core.decode(w.queue, 1, (w.t0, late), w.t0).is_ok());
+    let taken = taken.count();
+    assert_eq!(taken, 15);
+    let refused = w.core.room(w.queue, taken, w.t0).unwrap_err();
+    assert_eq!(refused.why, Short::Objective(ms(172)));
+    // Of those that wait for long, some leave.
+    w.core.decoding(w.queue).unwrap().leave(10);
+    assert_eq!(w.core.room(w.queue, taken - 10, w.t0), Ok(()));
+    // What was refused counts with all that it would have taken: 10 ms of a decoder, and of compute its 2 ms.
+    let offered = w.core.report(w.t0)[0].offered;
+    assert!((offered.queued - 0.05).abs() < 1e-9, "{offered:?}");
+    w.core.no_decoder(w.queue, 4, w.t0);
+    let more = w.core.report(w.t0)[0].offered.refused / offered.refused;
+    assert!((more - 3.0).abs() < 1e-6, "{more}");
+}
+
+#[test]
+fn an_image_that_its_deadline_would_not_see_decoded_is_refused_and_the_first_never_is() {
+    let mut w = of_images(Limits { rule: Rule::Tuned, ..LIMITS });
+    let within = |w: &World, n| (w.t0, w.t0 + ms(n));
+    // Nothing else is there, so it is let in with whatever time it has.
+    let hurried = within(&w, 1);
+    assert_eq!(w.core.decode(w.queue, 1, hurried, w.t0), Ok(()));
+    let refused = w.core.decode(w.queue, 1, hurried, w.t0).unwrap_err();
+    assert_eq!(refused, Refused { why: Short::Deadline(ms(32)), retry_after: ms(31) });
+    // Two at once, on two decoders.
+    let enough = within(&w, 32);
+    assert_eq!(w.core.decode(w.queue, 2, enough, w.t0), Ok(()));
+    // Tensors don't wait for decoders.
+    let tensor = Item { deadline: w.t0 + ms(5), ..item(1, 1, w.t0) };
+    w.push(tensor).unwrap();
+}
+
+#[test]
+fn images_count_by_the_cpu_time_that_they_take() {
+    let mut w = World::new(LIMITS);
+    let t0 = w.t0;
+    let after = |n: u64| t0 + ms(20 * n);
+    let decoding = w.core.decoding(w.queue).unwrap();
+    (0..1000).for_each(|n| decoding.took(ms(40), ms(10), after(n)));
+    let offered = w.core.report(after(1000))[0].offered;
+    assert!((offered.served - 0.5).abs() < 0.01, "{offered:?}");
+    // A decoder has one of two CPUs here, where the one compute thread has both.
+    let mut core: Core<Item> = Core::new(Threads { compute: 1, decode: 2 });
+    let queue = core.open("m".into(), LIMITS);
+    let decoding = core.decoding(queue).unwrap();
+    (0..1000).for_each(|n| decoding.took(ms(40), ms(10), after(n)));
+    let offered = core.report(after(1000))[0].offered;
+    assert!((offered.served - 0.25).abs() < 0.01, "{offered:?}");
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::admission::Aim;
 use super::core::{Limits, Priority, Work};
 use super::cost::{Cost, Curve};
+use super::decoding::Decoding;
 use super::demand::Rate;
 use super::lane::{Bounds, Lane};
 use super::load::MEMORY;
@@ -28,6 +29,8 @@ pub(super) struct Lanes<W> {
     pub queued: usize,
     /// Batches under way.
     pub running: usize,
+    /// Images on their way here.
+    pub decoding: Decoding,
     /// Seconds of work that came in lately.
     pub demand: Rate,
     /// Seconds of work that were taken on, and those that were turned away for want of time or room.
@@ -49,6 +52,7 @@ impl<W: Work> Lanes<W> {
             lanes: BTreeMap::new(),
             queued: 0,
             running: 0,
+            decoding: Decoding::default(),
             demand: Rate::new(MEMORY),
             served: Rate::new(MEMORY),
             refused: Rate::new(MEMORY),

@@ -9,12 +9,13 @@ pub const MEMORY: Duration = Duration::from_secs(5);
 pub const HORIZON: f64 = 1.0;
 
 /// Seconds of work a second, by where they go. A row counts what it takes in a full batch, so that small
-/// batches, which is what an idle thread runs, are not taken for load.
+/// batches, which is what an idle thread runs, are not taken for load. An image counts the CPU time that its
+/// decoding takes, of CPUs that compute needs too.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Offered {
-    /// Taken on by a compute thread.
+    /// Taken on by a compute thread, and decoded.
     pub served: f64,
-    /// Waiting now, as if it were all to be done within a second.
+    /// Waiting now, for a decoder or a compute thread, as if it were all to be done within a second.
     pub queued: f64,
     /// Turned away because there was no room or not enough time.
     pub refused: f64,

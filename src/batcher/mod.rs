@@ -6,7 +6,7 @@
 //! (no clock, no thread); [`scheduler`] is its lock; [`worker`] is the only code that runs a model.
 //!
 //! What `core` decides by is pure, too, each in a module of its own: what a batch costs ([`cost`]), what
-//! comes in ([`demand`]), how many rows make the next batch ([`rule`]), who is let in ([`admission`]), whose
+//! comes in ([`demand`]), what comes before ([`decoding`]), how many rows make the next batch ([`rule`]), who is let in ([`admission`]), whose
 //! turn it is among models ([`share`]), and what all of that amounts to ([`load`]). docs/batching.md tells
 //! why, and what it was measured against.
 
@@ -16,8 +16,10 @@ mod beside;
 mod claims;
 mod core;
 mod cost;
+mod decoding;
 mod demand;
 mod headroom;
+mod images;
 mod job;
 mod lane;
 mod lanes;
@@ -30,10 +32,11 @@ mod share;
 mod sim;
 mod worker;
 
-pub use self::core::{Limits, Priority};
+pub use self::core::{Limits, Priority, Threads};
 pub use admission::{Slo, SloError};
 pub use beside::{Beside, run_beside, run_now};
 pub use headroom::Headroom;
+pub use images::Images;
 pub use job::{Reply, Target};
 pub use load::{LoadReport, ModelLoad, Offered};
 pub use meter::Meter;

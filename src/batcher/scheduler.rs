@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::core::{Core, Limits, Next, Priority, QueueId, QueueReport, Refused, Run, Short};
+use super::core::{
+    Core, Limits, Next, Priority, QueueId, QueueReport, Refused, Run, Short, Threads,
+};
+use super::decoding::Decoding;
 use super::headroom::Headroom;
+use super::images::Images;
 use super::job::{Job, Reply, Target, rejoin};
 use super::meter::Meter;
 use super::worker;
@@ -68,6 +72,7 @@ pub struct Queue {
 pub struct Place {
     preparing: Arc<AtomicUsize>,
     since: Instant,
+    images: bool,
 }
 
 impl Drop for Place {
@@ -77,11 +82,12 @@ impl Drop for Place {
 }
 
 impl Scheduler {
-    /// Starts `threads` compute threads.
-    pub fn start(threads: usize, metrics: Arc<Metrics>) -> std::io::Result<Scheduler> {
+    /// Starts the compute threads. Whoever decodes has threads of their own.
+    pub fn start(threads: Threads, metrics: Arc<Metrics>) -> std::io::Result<Scheduler> {
+        let core = Core::new(threads);
+        let threads = threads.compute;
         metrics.threads.set(threads as i64);
-        let state =
-            State { core: Core::new(threads), counted: HashMap::new(), parked: 0, stopping: false };
+        let state = State { core, counted: HashMap::new(), parked: 0, stopping: false };
         let state = Mutex::new(state);
         let headroom = Arc::new(Headroom::new(threads));
         let shared = Arc::new(Shared { state, work: Condvar::new(), threads, headroom, metrics });
@@ -201,6 +207,13 @@ impl Shared {
         state
     }
 
+    /// What a queue knows of its images, if there still is one.
+    pub fn decoding(&self, id: QueueId, tell: impl FnOnce(&mut Decoding)) {
+        if let Some(decoding) = self.lock().core.decoding(id) {
+            tell(decoding);
+        }
+    }
+
     /// What is asked of each queue.
     pub fn report(&self, now: Instant) -> Vec<(Counted, QueueReport)> {
         let state = self.lock();
@@ -244,9 +257,31 @@ impl Queue {
     /// A place for a request whose body is there and is about to be decoded. It counts as one
     /// row, since nobody has looked into it yet.
     pub fn reserve(&self) -> Result<Place, InferError> {
-        let place = Place { preparing: self.preparing.clone(), since: Instant::now() };
+        let (preparing, since) = (self.preparing.clone(), Instant::now());
+        let place = Place { preparing, since, images: false };
         let others = place.preparing.fetch_add(1, Ordering::Relaxed);
         self.room_beside(others).map(|()| place)
+    }
+
+    /// Hands images of the request that holds `place` to decoders, unless its answer would come too late.
+    /// They count as work until the [`Images`] are dropped.
+    pub fn decode(
+        &self,
+        place: &mut Place,
+        images: usize,
+        deadline: Instant,
+    ) -> Result<Images, InferError> {
+        place.images = true;
+        let times = (place.since, deadline);
+        let taken = self.shared.lock().core.decode(self.id, images, times, Instant::now());
+        taken.map_err(|refused| self.refusal(refused))?;
+        Ok(Images::new(self.shared.clone(), self.id, images))
+    }
+
+    /// Counts images that no decoder has a place for.
+    pub fn no_decoder(&self, images: usize) {
+        self.target.metrics.rejected("decoders_busy");
+        self.shared.lock().core.no_decoder(self.id, images, Instant::now());
     }
 
     fn room_beside(&self, preparing: usize) -> Result<(), InferError> {
@@ -299,7 +334,7 @@ impl Queue {
             })
             .unzip();
         drop(inputs);
-        let pushed = self.push(&shape, jobs, now);
+        let pushed = self.push(&shape, jobs, (!place.images).then_some(rows), now);
         drop(place);
         pushed?;
         let mut parts = Vec::with_capacity(replies.len());
@@ -311,11 +346,21 @@ impl Queue {
         rejoin(parts)
     }
 
-    fn push(&self, shape: &[usize], jobs: Vec<Job>, now: Instant) -> Result<(), InferError> {
+    /// `tensors`: rows that needed no decoding.
+    fn push(
+        &self,
+        shape: &[usize],
+        jobs: Vec<Job>,
+        tensors: Option<usize>,
+        now: Instant,
+    ) -> Result<(), InferError> {
         let mut dead = Vec::new();
         let mut state = self.shared.lock();
         if state.stopping {
             return Err(InferError::ShuttingDown);
+        }
+        if let (Some(rows), Some(decoding)) = (tensors, state.core.decoding(self.id)) {
+            decoding.asked(0, rows);
         }
         let pushed = state.core.push(self.id, shape, jobs, now, &mut dead);
         state.count(self.id);

@@ -62,7 +62,7 @@ fn bench_within(takes_ms: u64, max_batch: usize, max_queue_rows: usize, slo: Opt
         model: model.clone(),
         metrics: Arc::new(metrics.version("m", 1)),
     });
-    let scheduler = Scheduler::start(1, metrics.clone()).unwrap();
+    let scheduler = Scheduler::start(Threads { compute: 1, decode: 1 }, metrics.clone()).unwrap();
     let max_queue_delay = Duration::ZERO;
     let limits = Limits {
         rule: Rule::All,

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
 use super::admission::Slo;
-use super::core::{Core, Limits, Next, Priority, QueueId, Run, Work};
+use super::core::{Core, Limits, Next, Priority, QueueId, Run, Threads, Work};
 use super::cost::Curve;
 use super::rule::Rule;
 use crate::stats::sim::Rng;
@@ -188,7 +188,7 @@ pub struct World<'a> {
 
 impl<'a> World<'a> {
     pub fn new(threads: usize, streams: &'a [Stream], seed: u64) -> World<'a> {
-        let mut core = Core::new(threads);
+        let mut core = Core::new(Threads { compute: threads, decode: threads });
         let queues = streams.iter().map(|s| core.open(s.model.into(), s.limits)).collect();
         let outcomes = streams.iter().map(|_| Outcome::default()).collect();
         let (busy, rng) = (BinaryHeap::new(), Rng::new(seed));

@@ -97,7 +97,7 @@ impl InferenceService {
     async fn compute(
         &self,
         routed: &Routed,
-        place: Place,
+        mut place: Place,
         request: Request,
         keep_bound: bool,
     ) -> Result<Computed, InferError> {
@@ -109,7 +109,8 @@ impl InferenceService {
                 InputValue::Tensor(tensor) => tensor,
                 InputValue::Images(images) => {
                     let began = Instant::now();
-                    let (tensor, places) = self.pool.preprocess(version, images, deadline).await?;
+                    let decoded = self.pool.preprocess(version, &mut place, images, deadline);
+                    let (tensor, places) = decoded.await?;
                     preprocess += began.elapsed();
                     routed.passed(Stage::Preprocess, began.elapsed());
                     placements = places;

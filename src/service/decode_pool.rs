@@ -1,11 +1,13 @@
 //! Image work off the async threads: a bounded pool that decodes, resizes and normalises.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Semaphore, oneshot};
 
+use crate::batcher::Place;
 use crate::error::InferError;
 use crate::router::ServedVersion;
 use crate::tensor::Tensor;
@@ -33,10 +35,11 @@ impl DecodePool {
         Ok(DecodePool { threads, places: Arc::new(Semaphore::new(capacity)), capacity, limits })
     }
 
-    /// One row a picture, all in one tensor, and how each was laid into it.
+    /// One row a picture, all in one tensor, and how each was laid into it. `place` is the request's.
     pub async fn preprocess(
         &self,
         version: &Arc<ServedVersion>,
+        place: &mut Place,
         images: Vec<Bytes>,
         deadline: Instant,
     ) -> Result<(Tensor, Vec<Placement>), InferError> {
@@ -44,15 +47,21 @@ impl DecodePool {
         // More pictures than there are places could never be admitted together.
         let places = images.len().clamp(1, self.capacity) as u32;
         let permit = self.places.clone().try_acquire_many_owned(places).map_err(|_| {
-            version.queue.target().metrics.rejected("decoders_busy");
+            version.queue.no_decoder(images.len());
             InferError::DecodersBusy(self.capacity)
         })?;
         let Some((_, pipeline)) = &version.image else {
             return Err(version.invalid("the model takes no images".to_owned()));
         };
+        let waiting = version.queue.decode(place, images.len(), deadline)?;
         let decode = |image: Bytes| {
-            let (pipeline, limits) = (pipeline.clone(), self.limits);
-            self.submit(move || pipeline.run(&image, &limits))
+            let (pipeline, limits, one) = (pipeline.clone(), self.limits, waiting.one());
+            self.submit(move || {
+                let (began, cpu) = (Instant::now(), thread_time());
+                let decoded = pipeline.run(&image, &limits);
+                one.took(began.elapsed(), thread_time().saturating_sub(cpu));
+                decoded
+            })
         };
         let jobs: Vec<_> = images.into_iter().map(decode).collect();
         let (mut rows, mut placements) = (Vec::new(), Vec::new());
@@ -65,7 +74,7 @@ impl DecodePool {
             rows.push(row);
             placements.push(placement);
         }
-        drop(permit);
+        drop((permit, waiting));
         let tensor = Tensor::concat_rows(&rows)
             .ok_or_else(|| version.invalid("the request has no image".to_owned()))?;
         version.queue.target().metrics.preprocessed(started.elapsed());
@@ -98,6 +107,12 @@ impl DecodePool {
         });
         rx
     }
+}
+
+/// CPU time of the calling thread: what of the clock's time others did not take.
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn blame(version: &ServedVersion, index: usize, error: &VisionError) -> InferError {

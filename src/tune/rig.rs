@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::raw::time_runs;
 use super::search::Rig;
 use super::setting::{Capacity, Point, Setting};
-use crate::batcher::{Limits, Priority, Queue, Scheduler, Slo, Target};
+use crate::batcher::{Limits, Priority, Queue, Scheduler, Slo, Target, Threads};
 use crate::engine::{self, Batch};
 use crate::repository::choice::samples;
 use crate::repository::load::{LoadError, LoadedVersion};
@@ -96,7 +96,8 @@ impl<'a> Machine<'a> {
         tell: impl Fn(&str) + 'a,
     ) -> Result<Machine<'a>, RigError> {
         let metrics = Metrics::new(true)?;
-        let scheduler = Scheduler::start(threads, metrics.clone())?;
+        let scheduler =
+            Scheduler::start(Threads { compute: threads, decode: threads }, metrics.clone())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_time()

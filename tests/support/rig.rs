@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ocelli::batcher::{Limits, Priority, Rule, Scheduler};
+use ocelli::batcher::{Limits, Priority, Rule, Scheduler, Threads};
 use ocelli::control::events::Events;
 use ocelli::control::store::MemoryStore;
 use ocelli::control::{By, Document, Edit, Operator, Publisher};
@@ -35,7 +35,8 @@ impl Rig {
         let dir = tempfile::tempdir().unwrap();
         fill(dir.path());
         let metrics = Metrics::new(true).unwrap();
-        let scheduler = Arc::new(Scheduler::start(2, metrics.clone()).unwrap());
+        let scheduler =
+            Arc::new(Scheduler::start(Threads { compute: 2, decode: 2 }, metrics.clone()).unwrap());
         let router = Arc::new(Router::new());
         let publisher = Arc::new(Publisher::new(router.clone(), metrics.clone()));
         let limits = Limits {

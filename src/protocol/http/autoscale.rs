@@ -48,7 +48,7 @@ pub struct Autoscale {
 /// Parts of a load.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 struct Parts {
-    /// Computed.
+    /// Computed, and decoded before that.
     served: f64,
     /// Waiting, as if it were to be done within a second.
     queued: f64,
@@ -87,7 +87,7 @@ impl Autoscale {
         let replicas = asked.replicas.map(|n| (f64::from(n) * ratio).ceil().max(1.0) as u32);
         let threads = report.threads;
         let why = format!(
-            "{load:.2} of what {threads} compute threads can do is asked: {:.2} computed, {:.2} \
+            "{load:.2} of what {threads} compute threads can do is asked: {:.2} served, {:.2} \
              waiting, {:.2} refused; {ratio:.2} times as many replicas would have a load of {target}",
             parts.served, parts.queued, parts.refused
         );
@@ -129,7 +129,7 @@ mod tests {
         let told = of(None, Some(3)).unwrap();
         assert!((told.load - 1.4).abs() < 1e-9 && (told.ratio - 2.0).abs() < 1e-9);
         assert_eq!((told.replicas, told.target), (Some(6), 0.7));
-        assert!(told.why.contains("0.80 computed, 0.10 waiting, 0.50 refused; 2.00 times"));
+        assert!(told.why.contains("0.80 served, 0.10 waiting, 0.50 refused; 2.00 times"));
         assert_eq!((&*told.models[0].model, told.models[0].parts.queued), ("m", 0.1));
         assert_eq!(of(Some(2.8), None).unwrap().replicas, None);
         for wrong in [0.0, -1.0, f64::NAN] {

@@ -1,0 +1,191 @@
+//! Who is let in, of those who come.
+
+use std::time::{Duration, Instant};
+
+use super::{Core, Priority, QueueId, Refused, Short, Work};
+use crate::batcher::admission::finish;
+use crate::batcher::lanes::Lanes;
+use crate::batcher::rule::Rule;
+
+/// The `Retry-After` of who finds no room, and nothing is known of how long that lasts.
+const LATER: Duration = Duration::from_secs(1);
+
+impl<W: Work> Core<W> {
+    /// Whether a row more would be taken, of a request that came just now and is not decoded. `preparing`
+    /// rows come before it that are not queued either.
+    pub fn room(&mut self, id: QueueId, preparing: usize, now: Instant) -> Result<(), Refused> {
+        let Some(queue) = self.queues.get(&id) else { return Ok(()) };
+        let (queued, image) = (queue.queued + preparing, queue.decoding.cpu_of_rows(1));
+        if queued >= queue.limits.max_queue_rows {
+            let refused = Refused { why: Short::Room(queued), retry_after: LATER };
+            return Err(self.refuse(id, 1, image, refused, now));
+        }
+        let (budget, own) = (queue.budget(), queue.decoding.of_rows(1));
+        let Some(budget) = budget else { return Ok(()) };
+        match self.answered_in(id, 1, own, preparing, now) {
+            Some(seconds) if seconds > budget => {
+                let why = Short::Objective(seconds);
+                let refused = Refused { why, retry_after: seconds - budget };
+                Err(self.refuse(id, 1, image, refused, now))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes so many images of a request that came at `since`, to be decoded before they are queued, unless
+    /// their answer would be too late.
+    pub fn decode(
+        &mut self,
+        id: QueueId,
+        images: usize,
+        (since, deadline): (Instant, Instant),
+        now: Instant,
+    ) -> Result<(), Refused> {
+        let Some(queue) = self.queues.get(&id) else { return Ok(()) };
+        let (budget, tuned) = (queue.budget(), queue.limits.rule == Rule::Tuned);
+        let abreast = images.min(self.decoders).max(1) as f64;
+        let own = queue.decoding.of_images(images) / abreast;
+        let image = queue.decoding.cpu_of_images(images);
+        if let Some(takes) = self.answered_in(id, images, own, 0, now) {
+            let here = now.saturating_duration_since(since);
+            let left = deadline.saturating_duration_since(now);
+            let refused = match budget {
+                Some(budget) if here + takes > budget => {
+                    let why = Short::Objective(here + takes);
+                    Some(Refused { why, retry_after: here + takes - budget })
+                }
+                _ if tuned && takes > left => {
+                    Some(Refused { why: Short::Deadline(takes), retry_after: takes - left })
+                }
+                _ => None,
+            };
+            if let Some(refused) = refused {
+                return Err(self.refuse(id, images, image, refused, now));
+            }
+        }
+        if let Some(queue) = self.queues.get_mut(&id) {
+            queue.decoding.asked(images, images);
+            queue.decoding.wait(images);
+        }
+        Ok(())
+    }
+
+    /// The decoders had no place for so many images.
+    pub fn no_decoder(&mut self, id: QueueId, images: usize, now: Instant) {
+        let Some(queue) = self.queues.get(&id) else { return };
+        let image = queue.decoding.cpu_of_images(images);
+        self.refuse(id, images, image, Refused { why: Short::Room(0), retry_after: LATER }, now);
+    }
+
+    /// Whether work would be answered too late. What nothing is known of is not, nor what would be the only
+    /// work of its queue: else a wrong estimate could never be put right.
+    pub(super) fn too_late(
+        &mut self,
+        id: QueueId,
+        shape: &[usize],
+        rows: usize,
+        work: &W,
+        now: Instant,
+    ) -> Option<Refused> {
+        let queue = self.queues.get(&id)?;
+        let (budget, tuned) = (queue.budget(), queue.limits.rule == Rule::Tuned);
+        if budget.is_none() && !tuned {
+            return None;
+        }
+        let takes = self.finish(id, Some(shape), rows, work.priority(), 0, now)?;
+        let here = now.saturating_duration_since(work.since());
+        if let Some(budget) = budget
+            && here + takes > budget
+        {
+            let why = Short::Objective(here + takes);
+            return Some(Refused { why, retry_after: here + takes - budget });
+        }
+        let left = work.deadline().saturating_duration_since(now);
+        let why = Short::Deadline(takes);
+        (tuned && takes > left).then(|| Refused { why, retry_after: takes - left })
+    }
+
+    /// How long it takes until rows are computed that come now and are still to be decoded, which takes
+    /// `own` seconds once there is a decoder. Nothing for the first of an idle queue.
+    fn answered_in(
+        &mut self,
+        id: QueueId,
+        rows: usize,
+        own: f64,
+        preparing: usize,
+        now: Instant,
+    ) -> Option<Duration> {
+        let queue = self.queues.get(&id)?;
+        let (first, curve) = (queue.decoding.is_idle() && preparing == 0, queue.last_curve());
+        let computed = self.finish(id, None, rows, Priority::Normal, preparing, now);
+        if own == 0.0 || (first && computed.is_none()) {
+            return computed;
+        }
+        // Both go on at once. What takes longer is what holds the other up: where decoding does, there is no
+        // queue for compute.
+        let backlog: f64 = self.queues.values().map(|q| q.decoding.backlog()).sum();
+        let run = curve.map_or(0.0, |c| c.exec(1));
+        let decoded = backlog / self.decoders as f64 + own + run;
+        let decoded = Duration::from_secs_f64(decoded.clamp(0.0, 3600.0));
+        Some(computed.map_or(decoded, |c| c.max(decoded)))
+    }
+
+    /// How long it takes until rows are computed that come now.
+    fn finish(
+        &mut self,
+        id: QueueId,
+        shape: Option<&[usize]>,
+        rows: usize,
+        priority: Priority,
+        preparing: usize,
+        now: Instant,
+    ) -> Option<Duration> {
+        let queue = self.queues.get(&id)?;
+        if queue.queued == 0 && queue.running == 0 {
+            return None;
+        }
+        let curve = shape.map_or_else(|| queue.last_curve(), |shape| queue.curve(shape))?;
+        let full = queue.full(curve);
+        let total = queue.rows_before(shape, priority) + preparing + rows;
+        let ahead = (total - 1) / full;
+        // What comes behind fills the own batch while others go before.
+        let own = curve.exec(if ahead > 0 { full } else { total });
+        let mut each = curve.exec(full);
+        // While the rows ahead are computed, other models take their share, as far as they have work.
+        let others = self.shares.others(&queue.model);
+        if others > 0.0 && ahead > 0 {
+            let theirs = self.queues.values().filter(|q| q.model != queue.model);
+            let theirs: f64 = theirs.map(Lanes::seconds).sum();
+            each += (each * others).min(theirs / ahead as f64);
+        }
+        let mut free = std::mem::take(&mut self.scratch);
+        free.clear();
+        let slots = queue.limits.instances.min(self.threads).max(1);
+        let own_only = queue.running >= slots;
+        let runs = self.running.iter().filter(|r| !own_only || r.queue == id);
+        free.extend(runs.map(|r| r.ends.saturating_duration_since(now).as_secs_f64()));
+        free.resize(free.len().max(if own_only { slots } else { self.threads }), 0.0);
+        free.sort_unstable_by(f64::total_cmp);
+        free.truncate(slots);
+        let seconds = finish(&mut free, ahead, each, own);
+        self.scratch = free;
+        Some(Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)))
+    }
+
+    /// Counts work that was not taken: rows, and the seconds of CPU that their images would have taken.
+    pub(super) fn refuse(
+        &mut self,
+        id: QueueId,
+        rows: usize,
+        image: f64,
+        refused: Refused,
+        now: Instant,
+    ) -> Refused {
+        let decoding = image * self.decoders_part();
+        if let Some(queue) = self.queues.get_mut(&id) {
+            let share = queue.last_curve().map_or(0.0, |c| c.share(queue.full(c)));
+            queue.refused.add(rows as f64 * share + decoding, now);
+        }
+        refused
+    }
+}
