@@ -159,11 +159,7 @@ class Fleet:
         replica.requests += 1
         replica.under_way += 1
         if replica.decoders:
-            if replica.late_by_now(now, now, version) and (replica.lanes[version] or replica.ends):
-                replica.refused.add(replica.share(version), now)
-                end = None
-            else:
-                end = replica.decode(now, version)
+            end = replica.decode(now, version)
             if end is None:
                 replica.under_way -= 1
                 return self.violated(now, refused=True)
@@ -171,7 +167,7 @@ class Fleet:
         self.queue(now, replica, now, version)
 
     def decoded(self, now: float, replica: Replica, since: float, version: int) -> None:
-        replica.decoding -= 1
+        replica.decoded(now)
         self.queue(now, replica, since, version)
 
     def queue(self, now: float, replica: Replica, since: float, version: int) -> None:

@@ -108,6 +108,9 @@ class Replica:
         self.under_way = 0
         self.decoders = [0.0] * max(int(made.cpus), 1) if made.decode else []
         self.decoding = 0
+        self.part = made.threads / len(self.decoders) if self.decoders else 0.0
+        """A decoder's second in seconds of a compute thread."""
+        self.spent = Rate(MEMORY)
         self.aim = AIM_FIRST
         self.served, self.refused = Rate(MEMORY), Rate(MEMORY)
         self.demand = Rate(max(LATELY * self.cost[0].exec(1), 1e-3))
@@ -119,11 +122,18 @@ class Replica:
     def load(self, now: float) -> float:
         """ocelli_load, as of now."""
         waiting = sum(len(lane) * self.share(v) for v, lane in enumerate(self.lanes))
-        return (self.served.per_second(now) + waiting + self.refused.per_second(now)) / self.made.threads
+        decoding = (self.spent.per_second(now) + self.decoding * self.made.decode) * self.part
+        return (self.served.per_second(now) + waiting + decoding + self.refused.per_second(now)) / self.made.threads
+
+    def refuse(self, now: float, version: int) -> None:
+        """A request is turned away before its picture is decoded."""
+        self.refused.add(self.share(version) + self.made.decode * self.part, now)
 
     def decode(self, now: float, version: int) -> float | None:
-        """When the picture of a request that comes now is decoded; nothing if there is no place for it."""
-        if self.decoding >= DECODE_QUEUE * len(self.decoders):
+        """When the picture of a request that comes now is decoded; nothing if there is no place for it, or it would
+        be answered too late."""
+        if self.decoding >= DECODE_QUEUE * len(self.decoders) or self.answered_in(now, version) > self.made.slo * self.aim:
+            self.refuse(now, version)
             return None
         self.decoding += 1
         start = max(heapq.heappop(self.decoders), now)
@@ -131,6 +141,20 @@ class Replica:
         heapq.heappush(self.decoders, end)
         self.cpu_seconds += self.made.decode
         return end
+
+    def decoded(self, now: float) -> None:
+        """A picture was."""
+        self.decoding -= 1
+        self.spent.add(self.made.decode, now)
+
+    def answered_in(self, now: float, version: int) -> float:
+        """Seconds until a picture that comes now is decoded and computed; none for the first of an idle server."""
+        first, compute = self.decoding == 0, any(self.lanes) or self.ends
+        if first and not compute:
+            return 0.0
+        wall = self.made.decoding(version) * self.slower
+        decoded = self.decoding * wall / len(self.decoders) + wall + self.cost[version].exec(1)
+        return max(decoded, self.finish(now, version, self.decoding)) if compute else decoded
 
     def admits(self, now: float, since: float, version: int) -> bool:
         """Whether a request that came at `since` is queued now."""
@@ -145,10 +169,10 @@ class Replica:
     def late_by_now(self, now: float, since: float, version: int) -> bool:
         return now - since + self.finish(now, version) > self.made.slo * self.aim
 
-    def finish(self, now: float, version: int) -> float:
-        """Seconds until a row that comes now is computed."""
+    def finish(self, now: float, version: int, preparing: int = 0) -> float:
+        """Seconds until a row that comes now is computed, with so many before it that are not queued yet."""
         cost, full = self.cost[version], self.fulls[version]
-        total = len(self.lanes[version]) + 1
+        total = len(self.lanes[version]) + preparing + 1
         ahead = (total - 1) // full
         own, each = cost.exec(full if ahead else total), cost.exec(full)
         free = [max(end - now, 0.0) for end in self.ends]

@@ -107,11 +107,24 @@ def test_stolen_time_takes_capacity_and_no_cpu():
 
 
 def test_a_picture_waits_for_a_decoder_and_more_than_there_is_room_for_are_refused():
-    r = replica(costs=(Cost(0.0, 0.001),), decode=0.019, cpus=1.0)
+    r = replica(costs=(Cost(0.0, 0.001),), decode=0.019, cpus=1.0, slo=10.0)
     ends = [r.decode(0.0, 0) for _ in range(65)]
     assert ends[:2] == [pytest.approx(0.02), pytest.approx(0.04)]
     assert ends[63] == pytest.approx(1.28) and ends[64] is None
     assert r.cpu_seconds == pytest.approx(64 * 0.019)
+
+
+def test_pictures_count_as_load_and_those_that_would_wait_too_long_are_refused():
+    r = replica(costs=(Cost(0.0, 0.001),), decode=0.019, cpus=1.0, slo=0.2)
+    # 0.85 of the objective is aimed at, 20 ms a picture, and one to compute.
+    taken = [r.decode(0.0, 0) for _ in range(20)]
+    assert sum(end is not None for end in taken) == 8 and taken[8:] == [None] * 12
+    assert r.load(0.0) == pytest.approx(8 * 0.019 + r.refused.per_second(0.0))
+    assert r.refused.per_second(0.0) > 12 * 0.02
+    for end in taken[:8]:
+        r.decoded(end)
+    assert r.decoding == 0 and r.load(0.2) == pytest.approx(r.spent.per_second(0.2) + r.refused.per_second(0.2))
+    assert r.spent.per_second(0.2) == pytest.approx(0.95, rel=0.2)
 
 
 def test_traffic_is_poisson_of_its_rate_and_the_same_for_a_seed():
