@@ -4,7 +4,7 @@
     cargo build --release --workspace
     loadtest/compare.py peers [mosec ...]   # Lite0 as a tensor, against each peer
     loadtest/compare.py tiny [mosec ...]    # a model that costs nothing: requests a CPU-second
-    loadtest/compare.py raw                 # by gRPC, against the engine without a server
+    loadtest/compare.py raw                 # by gRPC, against the engine without a server; --model of resnet50.py
     loadtest/compare.py photos              # JPEGs of 500 KB by REST, against decoding and the engine
 
 Both stand up at the same time; while one is measured the other is stopped (SIGSTOP). A round is ABBA, the next
@@ -100,13 +100,15 @@ def tiny(scratch: Path, args) -> list[dict]:
 
 def raw(scratch: Path, args) -> list[dict]:
     """By gRPC, against `ocelli bench`, and against the engine in Python with as many callers."""
+    # It goes by the name that is in the samples, whatever it is.
     models = repository(scratch / "raw", scratch, args.engine, {"lite0": args.model})
     library = venvs.onnxruntime("raw")
     with Served(models, "lite0", scratch, args, "grpc", library) as ocelli:
         limits = [Bench(models / "lite0", args, library)]
         if args.engine in ("onnxruntime", "openvino"):
             limits.append(Raw(models / "lite0/1/model.onnx", args).best())
-        return [compare(f"{limit.kind}-{args.engine}", ocelli, limit, args, "lite0") for limit in limits]
+        named = "lite0" if args.model == rig.DEMO else args.model.name
+        return [compare(f"{limit.kind}-{args.engine}", ocelli, limit, args, named) for limit in limits]
 
 
 def photos(scratch: Path, args) -> list[dict]:

@@ -290,6 +290,8 @@ RESOURCES = Dashboard(
         Panel("Threads", {"{{instance}}": OWN("process_threads")}, "Of the process."),
         Panel("Up for", {"{{instance}}": f"time() - ({OWN('process_start_time_seconds')})"}, "Since the process started.", unit="s"),
         Panel("Loaded versions", {"{{instance}}": f"sum by (instance) (ocelli_loaded_versions{{{N}}})"}, "Loaded and warm, of all models."),
+        Panel("Engines", {"{{model}} {{version}}: {{engine}} {{precision}}": f"sum by (model, version, engine, precision) (ocelli_version_info{{{M}}})"}, "Replicas that compute a version so. Two lines of a version are replicas that chose differently."),
+        Panel("Source", {"{{instance}}": f"ocelli_source_age_seconds{{{N}}}"}, "Since the models' source was last read well, where they come from one.", unit="s"),
         Panel("Prediction log", {"{{outcome}}": f"sum by (outcome) (rate(ocelli_prediction_log_total{{{N}}}{RATE}))"}, "Predictions that were to be logged.", unit="cps"),
         Panel("Cache", {"{{model}} {{version}}": f"sum by (model, version) (ocelli_cache_bytes{{{M}}})"}, "Bytes of answers that are kept, of all replicas, as of the last misses.", unit="bytes", stack=True),
     ],

@@ -175,12 +175,14 @@ impl Loop {
         limits: Limits,
     ) -> Arc<ServedVersion> {
         let model: Arc<str> = name.into();
+        let metrics = self.metrics.version(name, version);
+        metrics.runs_on(loaded.engine, loaded.precision.name());
         let target = Arc::new(Target {
             name: model.clone(),
             version,
             engine: loaded.engine,
             model: loaded.model,
-            metrics: Arc::new(self.metrics.version(name, version)),
+            metrics: Arc::new(metrics),
         });
         let file = loaded.spec.output.as_ref().and_then(|o| o.labels().map(str::to_owned));
         let labels = match &loaded.answerer {

@@ -3,7 +3,7 @@
 //! Labels are resolved once, when a version is loaded: the request path touches only atomics.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::cache::CacheMetrics;
@@ -31,6 +31,7 @@ pub struct Metrics {
     counters: [IntCounterVec; 4],
     gauges: [IntGaugeVec; 2],
     loaded_versions: IntGaugeVec,
+    version_info: IntGaugeVec,
     batch_cost: GaugeVec,
     queued_seconds: GaugeVec,
     model_load: GaugeVec,
@@ -63,6 +64,8 @@ pub struct VersionMetrics {
     pub arm: ArmTally,
     metrics: Arc<Metrics>,
     labels: [String; 2],
+    /// Engine and precision.
+    runs_on: OnceLock<[String; 2]>,
     request: Histogram,
     preprocess: Histogram,
     queue: Histogram,
@@ -171,6 +174,11 @@ impl Metrics {
                 "Versions loaded and warm.",
                 &["model"],
             )?,
+            version_info: gauge(
+                "ocelli_version_info",
+                "Loaded versions, by what computes them: 1, and 2 while one replaces itself.",
+                &["model", "version", "engine", "precision"],
+            )?,
             batch_cost: float(
                 "ocelli_batch_cost_seconds",
                 "What a run of the engine is expected to take: a fixed part, and a part for each row.",
@@ -260,11 +268,30 @@ impl Metrics {
             queued_seconds: self.queued_seconds.with_label_values(&l),
             model_load: self.model_load.with_label_values(&[model]),
             labels,
+            runs_on: OnceLock::new(),
         }
     }
 }
 
 impl VersionMetrics {
+    /// What computes it. Told once.
+    pub fn runs_on(&self, engine: &str, precision: &str) {
+        if self.runs_on.set([engine.to_owned(), precision.to_owned()]).is_ok() {
+            self.info(|info| info.inc());
+        }
+    }
+
+    fn info(&self, tell: impl FnOnce(&IntGauge)) {
+        let Some([engine, precision]) = self.runs_on.get() else { return };
+        let [model, version] = &self.labels;
+        let labels = [model.as_str(), version, engine, precision];
+        let info = self.metrics.version_info.with_label_values(&labels);
+        tell(&info);
+        if info.get() <= 0 {
+            drop(self.metrics.version_info.remove_label_values(&labels));
+        }
+    }
+
     /// A request was routed here.
     pub fn started(&self) {
         self.in_flight.inc();
@@ -355,6 +382,7 @@ impl VersionMetrics {
 impl Drop for VersionMetrics {
     fn drop(&mut self) {
         let [model, version] = &self.labels;
+        self.info(|info| info.dec());
         let mut users = self.metrics.users.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (model.clone(), version.clone());
         let Some(count) = users.get_mut(&key) else { return };
@@ -378,5 +406,38 @@ impl Drop for VersionMetrics {
         }
         self.metrics.delivery.forget(&l);
         self.metrics.cache.forget(l);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_listed_with_what_computes_it_for_as_long_as_it_is_loaded() {
+        let metrics = Metrics::new(true).unwrap();
+        let listed = || {
+            let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+            let lines = text.lines().filter(|l| l.starts_with("ocelli_version_info{"));
+            lines.map(|l| l["ocelli_version_info".len()..].to_owned()).collect::<Vec<_>>()
+        };
+        let old = metrics.version("m", 3);
+        assert_eq!(listed(), [""; 0]);
+        old.runs_on("tract", "f32");
+        let of = |engine: &str, precision: &str, n: i64| {
+            format!(
+                "{{engine=\"{engine}\",model=\"m\",precision=\"{precision}\",version=\"3\"}} {n}"
+            )
+        };
+        assert_eq!(listed(), [of("tract", "f32", 1)]);
+        let new = metrics.version("m", 3);
+        new.runs_on("openvino", "bf16");
+        let same = metrics.version("m", 3);
+        same.runs_on("tract", "f32");
+        assert_eq!(listed(), [of("openvino", "bf16", 1), of("tract", "f32", 2)]);
+        drop((old, same));
+        assert_eq!(listed(), [of("openvino", "bf16", 1)]);
+        drop(new);
+        assert_eq!(listed(), [""; 0]);
     }
 }

@@ -43,9 +43,12 @@ def until(condition, seconds: float, what="", pause=0.1):
 class Replica:
     """A server on ports of its own."""
 
-    def __init__(self, root: Path, name: str, *flags: str):
+    def __init__(self, root: Path, name: str, *flags: str, source: bool = False):
         self.name = name
-        command = [BINARY, "serve", "--models", root / "models", "--log-format", "json", "--lame-duck-ms", "3000"]
+        models = f"file://{root}/models" if source else root / "models"
+        if source:
+            flags = (*flags, "--model-cache", str(root / f"cache-{name}"), "--source-poll-ms", "200")
+        command = [BINARY, "serve", "--models", models, "--log-format", "json", "--lame-duck-ms", "3000"]
         for door in ("--rest-addr", "--grpc-addr", "--admin-addr"):
             command += [door, "127.0.0.1:0"]
         command += ["--traffic-store", f"file:{root}/store", "--poll-ms", "100", "--settle-ms", "0"]
@@ -132,7 +135,8 @@ class World:
         self.put("photos", {1: TEACHER}, '[input]\nkind = "image"\nsize = [28, 28]\ncolour = "gray"\n')
         self.parts, self.replicas = [], []
         for name in NAMED:
-            self.replicas.append(Replica(root, name))
+            # The last one has its models from a source, as from a bucket.
+            self.replicas.append(Replica(root, name, source=len(self.replicas) == 2))
             self.parts.append(self.replicas[-1])
         self.balancer = Balancer(root, [(r.rest, r.grpc) for r in self.replicas])
         self.parts.append(self.balancer)
