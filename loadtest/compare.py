@@ -14,6 +14,7 @@ library of the peer's onnxruntime (raw: --engine openvino or tract too). Raw dat
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -48,7 +49,7 @@ def compare(what: str, a, b, args, model: str, more: dict | None = None) -> dict
     before = rig.host()
     runs = turns(a, b, args)
     found = ratios.summary(runs)
-    kept = ("engine", "threads", "workers", "batch", "concurrency", "rounds", "seconds", "warmup", "ocelli")
+    kept = ("engine", "threads", "apart", "workers", "batch", "concurrency", "rounds", "seconds", "warmup", "ocelli")
     settings = {key: getattr(args, key) for key in kept}
     told = {
         "scenario": args.scenario, "model": model, "a": a.name, "b": b.name, "host": before, "pins": b.pins,
@@ -108,7 +109,8 @@ def raw(scratch: Path, args) -> list[dict]:
         if args.engine in ("onnxruntime", "openvino"):
             limits.append(Raw(models / "lite0/1/model.onnx", args).best())
         named = "lite0" if args.model == rig.DEMO else args.model.name
-        return [compare(f"{limit.kind}-{args.engine}", ocelli, limit, args, named) for limit in limits]
+        what = f"{args.engine}-apart" if args.apart else args.engine
+        return [compare(f"{limit.kind}-{what}", ocelli, limit, args, named) for limit in limits]
 
 
 def photos(scratch: Path, args) -> list[dict]:
@@ -144,6 +146,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, help="that compute; the cores, or 1 for tiny")
     parser.add_argument("--workers", type=int, default=1,
                         help="a peer's processes, which share the threads; not MLServer's nor PyTriton's")
+    parser.add_argument("--apart", action="store_true",
+                        help="the load generator has the last core, and what is measured has the others")
     parser.add_argument("--batch", type=int, default=8, help="requests joined at most, by both")
     parser.add_argument("--concurrency", type=int, default=8, help="requests under way")
     parser.add_argument("--rounds", type=int, default=4, help="of four runs")
@@ -155,8 +159,9 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     unknown = set(args.names) - set(PEERS)
     if unknown:
         parser.error(f"no peer is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
+    cores = rig.apart() if args.apart else len(os.sched_getaffinity(0))
     if args.threads is None:
-        args.threads = 1 if args.scenario == "tiny" else rig.host()["cores"]
+        args.threads = 1 if args.scenario == "tiny" else cores
     return args
 
 

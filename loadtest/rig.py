@@ -24,6 +24,21 @@ PHOTO = ROOT / "models/photos/chelsea.jpg"
 TICKS, PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
+# Put before the command of what is measured, and of the load generator.
+MEASURED: list[str] = []
+LOADING: list[str] = []
+
+
+def apart() -> int:
+    """From now on the load generator has the last core for itself, and what is measured the others: so many."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise SystemExit("there is one core only: the load generator can't have one of its own")
+    MEASURED[:] = ["taskset", "-c", ",".join(map(str, cores[:-1]))]
+    LOADING[:] = ["taskset", "-c", str(cores[-1])]
+    return len(cores) - 1
+
+
 class Group:
     """A process and all that came of it, however far they have gone: they share a variable."""
 
@@ -31,7 +46,7 @@ class Group:
         self.mark = f"OCELLI_RIG={uuid.uuid4().hex}"
         name, value = self.mark.split("=")
         env = {**os.environ, **(env or {}), name: value}
-        self.process = subprocess.Popen([str(c) for c in command], env=env, **popen)
+        self.process = subprocess.Popen([*MEASURED, *(str(c) for c in command)], env=env, **popen)
 
     def pids(self) -> list[int]:
         marked, parents = set(), {}
@@ -159,7 +174,7 @@ INFER = "/inference.GRPCInferenceService/ModelInfer"
 def load(url: str, body: Path, *flags: str) -> dict:
     """The report of a `loadtest run`."""
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        command = [LOADTEST, "run", url, "--body", body, "--json", out.name, *flags]
+        command = [*LOADING, LOADTEST, "run", url, "--body", body, "--json", out.name, *flags]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return json.loads(Path(out.name).read_text())
 

@@ -259,7 +259,7 @@ class Bench(Alone):
     name, kind = "ocelli bench", "bench"
 
     def __init__(self, model: Path, args, library: Path):
-        self.command = [rig.OCELLI, "bench", model, f"--threads={args.threads}", "--json"]
+        self.command = [*rig.MEASURED, rig.OCELLI, "bench", model, f"--threads={args.threads}", "--json"]
         self.env = {**os.environ, **environment(library)}
 
     def measure(self, seconds: float, warmup: float) -> dict:
@@ -288,7 +288,7 @@ class Raw(Alone):
         return max(plans, key=lambda plan: plan.measure(3, 1)["per_second"])
 
     def measure(self, seconds: float, warmup: float) -> dict:
-        command = [venvs.python("raw"), PEER_FILES / "raw.py", self.file, f"--callers={self.args.concurrency}"]
+        command = [*rig.MEASURED, venvs.python("raw"), PEER_FILES / "raw.py", self.file, f"--callers={self.args.concurrency}"]
         command += [f"--engine={self.engine}", f"--instances={self.instances}", f"--threads={self.threads}"]
         command += [f"--seconds={seconds}", f"--warmup={warmup}"]
         if self.photo:
