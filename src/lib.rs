@@ -17,6 +17,7 @@ pub mod digest;
 pub mod engine;
 pub mod error;
 pub mod input;
+pub mod memory;
 pub mod observe;
 pub mod onnx;
 pub mod prediction_id;

@@ -131,7 +131,8 @@ fn decoding_counts_as_load_and_what_would_wait_too_long_for_it_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let version = dir.path().join("m/1");
     std::fs::create_dir_all(&version).unwrap();
-    std::fs::copy("tests/data/fashion/fashion_student_plain.onnx", version.join("model.onnx")).unwrap();
+    std::fs::copy("tests/data/fashion/fashion_student_plain.onnx", version.join("model.onnx"))
+        .unwrap();
     let toml =
         "slo = \"p99=400ms\"\n[input]\nkind = \"image\"\nsize = [28, 28]\ncolour = \"gray\"\n";
     std::fs::write(dir.path().join("m/model.toml"), toml).unwrap();

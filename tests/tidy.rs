@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 /// Rooms from the lowest up. A room may use those before it in the list.
-const ORDER: [&str; 21] = [
+const ORDER: [&str; 22] = [
     "digest",
+    "memory",
     "tensor",
     "input",
     "stats",
@@ -112,7 +113,7 @@ fn only_its_own_module_names_an_engine() {
 
 #[test]
 fn only_calls_into_a_library_are_unsafe() {
-    let allowed = ["engine/onnxruntime/value.rs"];
+    let allowed = ["engine/onnxruntime/value.rs", "memory.rs"];
     for path in sources(&root()) {
         let inside = path.strip_prefix(root()).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();

@@ -7,6 +7,7 @@ use tokio_rustls::rustls::crypto::ring;
 use super::{Failure, ServeArgs, print};
 use crate::app::{App, ThreadPlan};
 use crate::config::parse_serve;
+use crate::memory;
 use crate::telemetry::logs;
 
 pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> Result<(), Failure> {
@@ -17,6 +18,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> Result<(), Failure>
     logs::init(config.log_format, &config.log_level)?;
     // What fetches models takes the process' own; there is no other one to be in its way.
     drop(ring::default_provider().install_default());
+    memory::few_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(ThreadPlan::of(&config).io)
         .thread_name("ocelli-io")

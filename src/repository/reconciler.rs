@@ -14,6 +14,7 @@ use super::load::Loader;
 use super::rounds::Loop;
 use crate::batcher::{Limits, Scheduler};
 use crate::control::Publisher;
+use crate::memory::Trimmer;
 use crate::telemetry::metrics::Metrics;
 
 /// What the loop goes by.
@@ -69,7 +70,9 @@ impl Reconciler {
         let (wake, heard) = mpsc::channel();
         let (set_ready, ready) = watch::channel(false);
         let watcher = watch_directory(&settings.root, wake.clone());
-        let this = Loop::new(settings, scheduler, publisher, metrics, heard);
+        // Before the loader has its priority, which threads inherit.
+        let trimmer = Trimmer::start()?;
+        let this = Loop::new(settings, scheduler, publisher, metrics, trimmer, heard);
         let run = move || {
             // Loading must not take the cores from serving. Not being allowed to is no reason
             // not to load.

@@ -20,6 +20,7 @@ use crate::batcher::Scheduler;
 use crate::control::Publisher;
 use crate::engine::Format;
 use crate::error::InferError;
+use crate::memory::Trimmer;
 use crate::router::ServedVersion;
 use crate::telemetry::metrics::Metrics;
 
@@ -49,6 +50,9 @@ pub(super) struct Loop {
     pub waiting: Waiting,
     /// Counts the looks at the repository.
     pub rounds: u64,
+    trimmer: Trimmer,
+    /// Models came or went since memory was last given back.
+    pub freed: bool,
     wake: Receiver<Wake>,
     /// Something was heard since this round began.
     again: bool,
@@ -61,6 +65,7 @@ impl Loop {
         scheduler: Arc<Scheduler>,
         publisher: Arc<Publisher>,
         metrics: Arc<Metrics>,
+        trimmer: Trimmer,
         wake: Receiver<Wake>,
     ) -> Loop {
         Loop {
@@ -68,6 +73,8 @@ impl Loop {
             scheduler,
             publisher,
             metrics,
+            trimmer,
+            freed: false,
             models: BTreeMap::new(),
             draining: Vec::new(),
             orders: Orders::default(),
@@ -133,6 +140,9 @@ impl Loop {
             Rest::Long
         });
         self.drop_drained();
+        if std::mem::take(&mut self.freed) {
+            self.trimmer.trim();
+        }
         if self.draining.is_empty() { rest } else { Rest::Short }
     }
 

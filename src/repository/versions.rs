@@ -140,6 +140,8 @@ impl Loop {
                     "available"
                 );
                 self.install(name, version, files, served);
+                // What was read of its file, and what its choice took.
+                self.freed = true;
             }
             Err(LoadError::Changed) => self.set_state(name, version, VersionState::Start, None),
             Err(error) => self.fail(name, version, &files, &error),
@@ -155,6 +157,7 @@ impl Loop {
         error: &dyn std::fmt::Display,
     ) {
         tracing::error!(model = name, version, %error, "failed to load");
+        self.freed = true;
         self.metrics.load_failures.with_label_values(&[name]).inc();
         if let Some(model) = self.models.get_mut(name) {
             model.known.entry(version).or_default().failed = Some(files.clone());
@@ -299,6 +302,7 @@ impl Loop {
         let (held, drained): (Vec<_>, Vec<_>) =
             self.draining.drain(..).partition(|version| Arc::strong_count(version) > 1);
         self.draining = held;
+        self.freed |= !drained.is_empty();
         for served in drained {
             let VersionInfo { model: name, version, .. } = &served.info;
             tracing::info!(model = %name, version, "drained and dropped");

@@ -65,6 +65,14 @@ class Server:
         self.rest_of_log.join()
         self.process.stderr.close()
 
+    def told(self, message: str) -> int:
+        """How often something was logged since it was ready."""
+        return sum(f'"{message}"' in line for line in self.log if isinstance(line, str))
+
+    def resident_mb(self) -> float:
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
     def versions(self, model: str) -> list[dict]:
         with urllib.request.urlopen(f"http://{self.admin}/admin/v1/models/{model}") as answer:
             return json.load(answer)["versions"]

@@ -19,7 +19,6 @@ pub(super) fn compile(
 ) -> Result<(CompiledModel, Signature), String> {
     let mut core = runtime.core.lock().unwrap_or_else(PoisonError::into_inner);
     let model = read(&mut core, file)?;
-    let signature = signature(&model)?;
     let instances = options.instances.max(1);
     let precision = hint(options.precision);
     let properties = [
@@ -41,6 +40,7 @@ pub(super) fn compile(
         return Err(format!("it computes in {holds}, though it was told {precision}"));
     }
     drop(holds);
+    let signature = signature(&compiled)?;
     Ok((compiled, signature))
 }
 
@@ -64,12 +64,14 @@ fn read(core: &mut Core, file: &ModelFile<'_>) -> Result<Model, String> {
     }
 }
 
-fn signature(model: &Model) -> Result<Signature, String> {
+/// Of what was compiled and not of what was read: the crate (0.11) does not free the ports it is asked for, and one
+/// of the model as it was read keeps all its weights.
+fn signature(compiled: &CompiledModel) -> Result<Signature, String> {
     let told = |e: InferenceError| one_line(&e);
-    let inputs = (0..model.get_inputs_len().map_err(told)?)
-        .map(|i| spec(&model.get_input_by_index(i).map_err(told)?, "input", i));
-    let outputs = (0..model.get_outputs_len().map_err(told)?)
-        .map(|i| spec(&model.get_output_by_index(i).map_err(told)?, "output", i));
+    let inputs = (0..compiled.get_input_size().map_err(told)?)
+        .map(|i| spec(&compiled.get_input_by_index(i).map_err(told)?, "input", i));
+    let outputs = (0..compiled.get_output_size().map_err(told)?)
+        .map(|i| spec(&compiled.get_output_by_index(i).map_err(told)?, "output", i));
     Ok(Signature::new(inputs.collect::<Result<_, _>>()?, outputs.collect::<Result<_, _>>()?))
 }
 
