@@ -110,7 +110,7 @@ impl Metrics {
         };
         let load = Gauge::new(
             "ocelli_load",
-            "Work asked of the compute threads, as part of what they can do.",
+            "Work asked of compute threads and decoders, as part of what they can do.",
         )?;
         registry.register(Box::new(load.clone()))?;
         let histogram = |name: &str, help: &str, buckets: &[f64]| {

@@ -10,6 +10,36 @@ use crate::batcher::rule::Rule;
 /// The `Retry-After` of who finds no room, and nothing is known of how long that lasts.
 const LATER: Duration = Duration::from_secs(1);
 
+/// When the answer of a request has to be there.
+struct Bounds {
+    /// How long it has been here, and how long it may be.
+    here: Duration,
+    budget: Option<Duration>,
+    /// Until its own deadline, where that is heeded.
+    left: Option<Duration>,
+}
+
+impl Bounds {
+    fn of<W: Work>(queue: &Lanes<W>, since: Instant, deadline: Instant, now: Instant) -> Bounds {
+        let left = deadline.saturating_duration_since(now);
+        Bounds {
+            here: now.saturating_duration_since(since),
+            budget: queue.budget(),
+            left: (queue.limits.rule == Rule::Tuned).then_some(left),
+        }
+    }
+
+    /// What an answer misses that takes so long from now on.
+    fn missed(&self, takes: Duration) -> Option<Refused> {
+        let after = self.here + takes;
+        if let Some(budget) = self.budget.filter(|budget| after > *budget) {
+            return Some(Refused { why: Short::Objective(after), retry_after: after - budget });
+        }
+        let left = self.left.filter(|left| takes > *left)?;
+        Some(Refused { why: Short::Deadline(takes), retry_after: takes - left })
+    }
+}
+
 impl<W: Work> Core<W> {
     /// Whether a row more would be taken, of a request that came just now and is not decoded. `preparing`
     /// rows come before it that are not queued either.
@@ -42,26 +72,13 @@ impl<W: Work> Core<W> {
         now: Instant,
     ) -> Result<(), Refused> {
         let Some(queue) = self.queues.get(&id) else { return Ok(()) };
-        let (budget, tuned) = (queue.budget(), queue.limits.rule == Rule::Tuned);
+        let bounds = Bounds::of(queue, since, deadline, now);
         let abreast = images.min(self.decoders).max(1) as f64;
         let own = queue.decoding.of_images(images) / abreast;
         let image = queue.decoding.cpu_of_images(images);
-        if let Some(takes) = self.answered_in(id, images, own, 0, now) {
-            let here = now.saturating_duration_since(since);
-            let left = deadline.saturating_duration_since(now);
-            let refused = match budget {
-                Some(budget) if here + takes > budget => {
-                    let why = Short::Objective(here + takes);
-                    Some(Refused { why, retry_after: here + takes - budget })
-                }
-                _ if tuned && takes > left => {
-                    Some(Refused { why: Short::Deadline(takes), retry_after: takes - left })
-                }
-                _ => None,
-            };
-            if let Some(refused) = refused {
-                return Err(self.refuse(id, images, image, refused, now));
-            }
+        let takes = self.answered_in(id, images, own, 0, now);
+        if let Some(refused) = takes.and_then(|takes| bounds.missed(takes)) {
+            return Err(self.refuse(id, images, image, refused, now));
         }
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.decoding.asked(images, images);
@@ -88,21 +105,11 @@ impl<W: Work> Core<W> {
         now: Instant,
     ) -> Option<Refused> {
         let queue = self.queues.get(&id)?;
-        let (budget, tuned) = (queue.budget(), queue.limits.rule == Rule::Tuned);
-        if budget.is_none() && !tuned {
+        let bounds = Bounds::of(queue, work.since(), work.deadline(), now);
+        if bounds.budget.is_none() && bounds.left.is_none() {
             return None;
         }
-        let takes = self.finish(id, Some(shape), rows, work.priority(), 0, now)?;
-        let here = now.saturating_duration_since(work.since());
-        if let Some(budget) = budget
-            && here + takes > budget
-        {
-            let why = Short::Objective(here + takes);
-            return Some(Refused { why, retry_after: here + takes - budget });
-        }
-        let left = work.deadline().saturating_duration_since(now);
-        let why = Short::Deadline(takes);
-        (tuned && takes > left).then(|| Refused { why, retry_after: takes - left })
+        bounds.missed(self.finish(id, Some(shape), rows, work.priority(), 0, now)?)
     }
 
     /// How long it takes until rows are computed that come now and are still to be decoded, which takes
