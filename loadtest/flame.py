@@ -9,6 +9,7 @@ Writes flame-CASE.svg into the directory, and prints what share of the samples e
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 
 import rig
 import venvs
-from sides import OCELLI, environment, repository
+from sides import Served, repository
 
 CASES = {"tiny": ("tiny", "grpc"), "tensor": ("lite0", "grpc"), "photo": ("lite0", "photo")}
 PARTS = {
@@ -52,13 +53,12 @@ def record(case: str, out: Path, scratch: Path, args) -> dict[str, float]:
     model, form = CASES[case]
     source = scratch / "models/tiny" if model == "tiny" else rig.DEMO
     models = repository(scratch / case, scratch, args.engine, {model: source})
-    way, data = OCELLI[form], scratch / f"{case}.data"
-    with rig.Server(models, env=environment(venvs.onnxruntime("raw"))) as server:
-        url = (server.grpc if "--grpc" in way.flags else server.url) + way.path.format(model=model)
-        perf = ["perf", "record", "--quiet", "-F", "499", "--call-graph", "dwarf,16384", "-p", str(server.process.pid)]
+    data = scratch / f"{case}.data"
+    with Served(models, model, scratch, args, form, venvs.onnxruntime("raw")) as server:
+        pid = str(server.server.process.pid)
+        perf = ["perf", "record", "--quiet", "-F", "499", "--call-graph", "dwarf,16384", "-p", pid]
         recording = subprocess.Popen([*perf, "-o", data, "--", "sleep", f"{args.seconds:g}"], stderr=subprocess.DEVNULL)
-        flags = ["--concurrency=8", f"--duration={args.seconds:g}s", "--warmup=0s", *way.flags]
-        rig.load(url, scratch / way.body.format(model=model), *flags)
+        server.load(args.seconds)
         recording.wait()
     stacks = subprocess.run(["perf", "script", "--no-inline", "-i", data], check=True, capture_output=True, text=True)
     folded = subprocess.run(["inferno-collapse-perf"], input=stacks.stdout, check=True, capture_output=True, text=True)
@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("cases", nargs="*", choices=[[], *CASES], default=[])
     parser.add_argument("--engine", default="onnxruntime")
     parser.add_argument("--seconds", type=float, default=5)
+    parser.set_defaults(threads=len(os.sched_getaffinity(0)), batch=8, concurrency=8, ocelli=[])
     args = parser.parse_args()
     for program in ("perf", "inferno-collapse-perf", "inferno-flamegraph"):
         if shutil.which(program) is None:

@@ -227,12 +227,14 @@ impl<W: Work> Core<W> {
             let (why, seconds) = (Short::Room(queue.queued), queue.seconds());
             let wait = (seconds / self.threads.max(1) as f64).clamp(0.0, 60.0);
             let retry_after = Duration::from_secs_f64(wait);
-            return Err(self.refuse(id, rows, 0.0, Refused { why, retry_after }, now));
+            self.refused(id, rows, 0.0, now);
+            return Err(Refused { why, retry_after });
         }
         if let Some(first) = work.first()
             && let Some(refused) = self.too_late(id, shape, rows, first, now)
         {
-            return Err(self.refuse(id, rows, 0.0, refused, now));
+            self.refused(id, rows, 0.0, now);
+            return Err(refused);
         }
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         if let Some(curve) = queue.curve(shape) {

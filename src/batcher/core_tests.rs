@@ -355,7 +355,7 @@ fn what_would_wait_too_long_for_a_decoder_is_refused_before_it_is_decoded() {
     // What was refused counts with all that it would have taken: 10 ms of a decoder, and of compute its 2 ms.
     let offered = w.core.report(w.t0)[0].offered;
     assert!((offered.queued - 0.05).abs() < 1e-9, "{offered:?}");
-    w.core.no_decoder(w.queue, 4, w.t0);
+    w.core.refused(w.queue, 4, 4.0, w.t0);
     let more = w.core.report(w.t0)[0].offered.refused / offered.refused;
     assert!((more - 3.0).abs() < 1e-6, "{more}");
 }

@@ -174,13 +174,18 @@ impl Size {
         self.count += 1;
         self.lately = self.lately * self.fresh + 1.0;
         self.fresh = 1.0;
-        let gain = GAIN.max(1.0 / self.count as f64);
+        let gain = gain(self.count);
         let far = CLIP * self.deviation.max(0.02 * self.seconds);
         let off = (took - self.seconds).clamp(-far, far);
         self.rows += gain * (rows - self.rows);
         self.seconds += gain * off;
         self.deviation += gain * (off.abs() - self.deviation);
     }
+}
+
+/// The part of the last one of so many samples in their mean.
+pub(super) fn gain(samples: u64) -> f64 {
+    GAIN.max(1.0 / samples as f64)
 }
 
 fn class(rows: usize) -> usize {

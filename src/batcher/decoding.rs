@@ -2,11 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use super::cost::gain;
 use super::demand::Rate;
 use super::load::MEMORY;
-
-/// A sample's part in a mean, once there are enough.
-const GAIN: f64 = 0.05;
 
 /// The images of one queue.
 #[derive(Debug)]
@@ -62,44 +60,35 @@ impl Decoding {
         self.waiting == 0
     }
 
+    /// Images of so many rows, as they come lately.
+    pub fn images_of(&self, rows: usize) -> f64 {
+        rows as f64 * self.images
+    }
+
+    /// Seconds that images take a decoder.
+    pub fn wall(&self, images: f64) -> f64 {
+        images * self.wall
+    }
+
+    /// Seconds of CPU that they take.
+    pub fn cpu(&self, images: f64) -> f64 {
+        images * self.cpu
+    }
+
     /// Seconds until all that waits is decoded, if one decoder did it.
     pub fn backlog(&self) -> f64 {
-        self.waiting as f64 * self.wall
-    }
-
-    /// Seconds that the images of so many rows take a decoder, as rows come lately.
-    pub fn of_rows(&self, rows: usize) -> f64 {
-        rows as f64 * self.images * self.wall
-    }
-
-    /// The same of so many images.
-    pub fn of_images(&self, images: usize) -> f64 {
-        images as f64 * self.wall
-    }
-
-    /// Seconds of CPU of so many rows, as they come lately.
-    pub fn cpu_of_rows(&self, rows: usize) -> f64 {
-        rows as f64 * self.images * self.cpu
-    }
-
-    /// The same of so many images.
-    pub fn cpu_of_images(&self, images: usize) -> f64 {
-        images as f64 * self.cpu
+        self.wall(self.waiting as f64)
     }
 
     /// Seconds of CPU that wait.
     pub fn cpu_waiting(&self) -> f64 {
-        self.waiting as f64 * self.cpu
+        self.cpu(self.waiting as f64)
     }
 
     /// Seconds of CPU a second that were spent lately.
     pub fn cpu_spent(&self, now: Instant) -> f64 {
         self.spent.per_second(now)
     }
-}
-
-fn gain(samples: u64) -> f64 {
-    GAIN.max(1.0 / samples as f64)
 }
 
 #[cfg(test)]
@@ -110,7 +99,10 @@ mod tests {
     fn learns_what_an_image_takes_and_how_many_rows_are_images() {
         let (t0, ms) = (Instant::now(), Duration::from_millis);
         let mut decoding = Decoding::default();
-        assert_eq!((decoding.backlog(), decoding.of_rows(3)), (0.0, 0.0));
+        assert_eq!(
+            (decoding.backlog(), decoding.wall(3.0), decoding.images_of(3)),
+            (0.0, 0.0, 0.0)
+        );
         decoding.wait(4);
         for i in 0..100 {
             decoding.asked(usize::from(i % 2 == 0), 1);
@@ -118,8 +110,9 @@ mod tests {
         }
         assert!((decoding.backlog() - 0.08).abs() < 1e-9, "{decoding:?}");
         assert!((decoding.cpu_waiting() - 0.04).abs() < 1e-9);
-        assert!((decoding.of_rows(10) - 0.1).abs() < 0.01, "{}", decoding.of_rows(10));
-        assert!((decoding.cpu_of_images(3) - 0.03).abs() < 1e-9);
+        let of_rows = decoding.wall(decoding.images_of(10));
+        assert!((of_rows - 0.1).abs() < 0.01, "{of_rows}");
+        assert!((decoding.cpu(3.0) - 0.03).abs() < 1e-9);
         assert!((decoding.cpu_spent(t0 + ms(2000)) - 0.5).abs() < 0.02);
         decoding.leave(3);
         assert!(!decoding.is_idle());

@@ -281,7 +281,7 @@ impl Queue {
     /// Counts images that no decoder has a place for.
     pub fn no_decoder(&self, images: usize) {
         self.target.metrics.rejected("decoders_busy");
-        self.shared.lock().core.no_decoder(self.id, images, Instant::now());
+        self.shared.lock().core.refused(self.id, images, images as f64, Instant::now());
     }
 
     fn room_beside(&self, preparing: usize) -> Result<(), InferError> {

@@ -45,21 +45,21 @@ impl<W: Work> Core<W> {
     /// rows come before it that are not queued either.
     pub fn room(&mut self, id: QueueId, preparing: usize, now: Instant) -> Result<(), Refused> {
         let Some(queue) = self.queues.get(&id) else { return Ok(()) };
-        let (queued, image) = (queue.queued + preparing, queue.decoding.cpu_of_rows(1));
+        let (queued, images) = (queue.queued + preparing, queue.decoding.images_of(1));
         if queued >= queue.limits.max_queue_rows {
-            let refused = Refused { why: Short::Room(queued), retry_after: LATER };
-            return Err(self.refuse(id, 1, image, refused, now));
+            self.refused(id, 1, images, now);
+            return Err(Refused { why: Short::Room(queued), retry_after: LATER });
         }
-        let (budget, own) = (queue.budget(), queue.decoding.of_rows(1));
-        let Some(budget) = budget else { return Ok(()) };
-        match self.answered_in(id, 1, own, preparing, now) {
-            Some(seconds) if seconds > budget => {
-                let why = Short::Objective(seconds);
-                let refused = Refused { why, retry_after: seconds - budget };
-                Err(self.refuse(id, 1, image, refused, now))
-            }
-            _ => Ok(()),
+        // Its own deadline is not known yet.
+        let bounds = Bounds { here: Duration::ZERO, budget: queue.budget(), left: None };
+        if bounds.budget.is_none() {
+            return Ok(());
         }
+        let own = queue.decoding.wall(images);
+        let takes = self.answered_in(id, 1, own, preparing, now);
+        let Some(refused) = takes.and_then(|takes| bounds.missed(takes)) else { return Ok(()) };
+        self.refused(id, 1, images, now);
+        Err(refused)
     }
 
     /// Takes so many images of a request that came at `since`, to be decoded before they are queued, unless
@@ -74,24 +74,17 @@ impl<W: Work> Core<W> {
         let Some(queue) = self.queues.get(&id) else { return Ok(()) };
         let bounds = Bounds::of(queue, since, deadline, now);
         let abreast = images.min(self.decoders).max(1) as f64;
-        let own = queue.decoding.of_images(images) / abreast;
-        let image = queue.decoding.cpu_of_images(images);
+        let own = queue.decoding.wall(images as f64) / abreast;
         let takes = self.answered_in(id, images, own, 0, now);
         if let Some(refused) = takes.and_then(|takes| bounds.missed(takes)) {
-            return Err(self.refuse(id, images, image, refused, now));
+            self.refused(id, images, images as f64, now);
+            return Err(refused);
         }
         if let Some(queue) = self.queues.get_mut(&id) {
             queue.decoding.asked(images, images);
             queue.decoding.wait(images);
         }
         Ok(())
-    }
-
-    /// The decoders had no place for so many images.
-    pub fn no_decoder(&mut self, id: QueueId, images: usize, now: Instant) {
-        let Some(queue) = self.queues.get(&id) else { return };
-        let image = queue.decoding.cpu_of_images(images);
-        self.refuse(id, images, image, Refused { why: Short::Room(0), retry_after: LATER }, now);
     }
 
     /// Whether work would be answered too late. What nothing is known of is not, nor what would be the only
@@ -132,8 +125,7 @@ impl<W: Work> Core<W> {
         // queue for compute.
         let backlog: f64 = self.queues.values().map(|q| q.decoding.backlog()).sum();
         let run = curve.map_or(0.0, |c| c.exec(1));
-        let decoded = backlog / self.decoders as f64 + own + run;
-        let decoded = Duration::from_secs_f64(decoded.clamp(0.0, 3600.0));
+        let decoded = bounded(backlog / self.decoders as f64 + own + run);
         Some(computed.map_or(decoded, |c| c.max(decoded)))
     }
 
@@ -176,23 +168,20 @@ impl<W: Work> Core<W> {
         free.truncate(slots);
         let seconds = finish(&mut free, ahead, each, own);
         self.scratch = free;
-        Some(Duration::from_secs_f64(seconds.clamp(0.0, 3600.0)))
+        Some(bounded(seconds))
     }
 
-    /// Counts work that was not taken: rows, and the seconds of CPU that their images would have taken.
-    pub(super) fn refuse(
-        &mut self,
-        id: QueueId,
-        rows: usize,
-        image: f64,
-        refused: Refused,
-        now: Instant,
-    ) -> Refused {
-        let decoding = image * self.decoders_part();
-        if let Some(queue) = self.queues.get_mut(&id) {
-            let share = queue.last_curve().map_or(0.0, |c| c.share(queue.full(c)));
-            queue.refused.add(rows as f64 * share + decoding, now);
-        }
-        refused
+    /// Counts work that was not taken: rows, and those of their images that no CPU time went into.
+    pub fn refused(&mut self, id: QueueId, rows: usize, images: f64, now: Instant) {
+        let part = self.decoders_part();
+        let Some(queue) = self.queues.get_mut(&id) else { return };
+        let share = queue.last_curve().map_or(0.0, |c| c.share(queue.full(c)));
+        let decoding = queue.decoding.cpu(images) * part;
+        queue.refused.add(rows as f64 * share + decoding, now);
     }
+}
+
+/// What no wrong estimate makes a panic of.
+fn bounded(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds.clamp(0.0, 3600.0))
 }
