@@ -4,6 +4,7 @@ import http.client
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
+from urllib.parse import unquote
 
 HALF = ("cut", "stall", "trickle")
 
@@ -16,6 +17,8 @@ class Proxy:
         self.asked = []
         """(method, path with query) of all requests."""
         self.faults = {}
+        self.bearer = None
+        """The token that requests must have, if any must."""
         self.released = Event()
         handler = type("Handler", (Handler,), {"proxy": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -56,8 +59,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         proxy = self.proxy
         proxy.asked.append((self.command, self.path))
-        path = self.path.split("?")[0]
+        path = unquote(self.path.split("?")[0])
         fault = next((what for end, what in proxy.faults.items() if path.endswith(end)), None)
+        if proxy.bearer and self.headers["authorization"] != f"Bearer {proxy.bearer}":
+            fault = 401
         if isinstance(fault, int):
             return self.answer(fault, {}, b"<Error><Code>Spoilt</Code></Error>")
         connection = http.client.HTTPConnection(proxy.upstream, timeout=10)
