@@ -112,6 +112,7 @@ fn life(config: &ServeConfig, shared: &Shared) -> Life {
     let unless_zero = |ms: u64| (ms > 0).then(|| Duration::from_millis(ms));
     Life {
         max_connections: config.max_connections,
+        idle: Duration::from_millis(config.http1_idle_ms),
         keepalive: unless_zero(config.http2_keepalive_ms),
         max_age: unless_zero(config.max_connection_age_ms),
         max_streams: config.max_concurrent_streams,

@@ -210,6 +210,12 @@ pub struct ServeConfig {
           value_parser = at_least_one)]
     pub max_connections: usize,
 
+    /// Milliseconds an HTTP/1 connection may be without a request: longer than any balancer in front keeps
+    /// it, so that none sends a request into its closing
+    #[arg(long, env = "OCELLI_HTTP1_IDLE_MS", default_value_t = 75_000, value_name = "MS",
+          value_parser = clap::value_parser!(u64).range(1000..=3_600_000))]
+    pub http1_idle_ms: u64,
+
     /// Milliseconds between HTTP/2 pings; a client that does not answer is cut off. 0 sends none
     #[arg(long, env = "OCELLI_HTTP2_KEEPALIVE_MS", default_value_t = 30_000, value_name = "MS",
           value_parser = clap::value_parser!(u64).range(0..=3_600_000))]

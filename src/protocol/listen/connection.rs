@@ -22,7 +22,7 @@ use tower::Service;
 
 use super::stream::{Http, Stream};
 use super::tls::{ClientCert, Tls};
-use super::{Life, PATIENCE};
+use super::Life;
 
 /// Bytes of a request's headers. More are answered with 431.
 const HEADER_BYTES: u32 = 16 << 10;
@@ -55,7 +55,7 @@ impl Manner {
         // No `pipeline_flush`: it withholds the answer to a broken head for as long as there is more
         // to read, which is until the connection closes.
         one.timer(TokioTimer::new())
-            .header_read_timeout(PATIENCE)
+            .header_read_timeout(life.idle)
             .max_header_size(HEADER_BYTES as usize);
         let mut two = http2::Builder::new(TokioExecutor::new());
         two.timer(TokioTimer::new())
@@ -140,7 +140,7 @@ impl Manner {
                 _ = stop.wait_for(|stop| *stop) => break,
                 () = age.as_mut(), if ageing => match http {
                     // Closing while a request is on its way would lose it, and HTTP/1 can say so
-                    // only in an answer. An idle connection ends by its header timeout.
+                    // only in an answer. An idle connection ends by its idle timeout.
                     Http::One => {
                         signs.old.store(true, Ordering::Relaxed);
                         ageing = false;

@@ -24,10 +24,10 @@ use stream::Stream;
 pub use socket::Socket;
 pub use tls::{ClientCert, Tls, TlsSettings};
 
-/// A client that has not sent its request's headers by then is slow on purpose or gone.
+/// A client that has not sent its first request's headers by then is slow on purpose or gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The same for a first request when few places are left: others may be waiting outside.
+/// The same when few places are left: others may be waiting outside.
 const CROWDED: Duration = Duration::from_secs(2);
 
 /// What connections may do.
@@ -35,6 +35,8 @@ const CROWDED: Duration = Duration::from_secs(2);
 pub struct Life {
     /// Connections at a time; more wait to be accepted.
     pub max_connections: usize,
+    /// From an HTTP/1 answer to the end of the next request's headers.
+    pub idle: Duration,
     /// Time between HTTP/2 pings, if they are wanted.
     pub keepalive: Option<Duration>,
     /// When a connection is closed politely, if ever.

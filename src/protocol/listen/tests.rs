@@ -22,6 +22,9 @@ use crate::config::{Address, ClientAuth};
 
 const SLOW: Duration = Duration::from_millis(700);
 
+/// Longer than a first request may take, as it is by default.
+const IDLE: Duration = Duration::from_secs(75);
+
 struct Door {
     address: SocketAddr,
     stop: watch::Sender<bool>,
@@ -39,6 +42,7 @@ async fn open(tls: Option<Arc<Tls>>, max_age: Option<Duration>) -> Door {
     let router = Router::new().route("/who", get(who)).route("/slow", get(slow));
     let life = Life {
         max_connections: 100,
+        idle: IDLE,
         keepalive: Some(Duration::from_secs(30)),
         max_age,
         max_streams: 10,
@@ -77,6 +81,31 @@ async fn whoever_makes_no_request_is_let_go() {
         let _ = stream.read_to_end(&mut answer).await;
         let took = start.elapsed();
         assert!(took >= PATIENCE && took < PATIENCE * 11 / 10, "{said:?}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_has_asked_may_be_idle_for_longer() {
+    let door = open(None, None).await;
+    let mut stream = TcpStream::connect(door.address).await.unwrap();
+    let ask = b"GET /who HTTP/1.1\r\nhost: x\r\n\r\n";
+    let mut answer = [0; 1024];
+    for idle in [Duration::ZERO, IDLE * 9 / 10] {
+        tokio::time::sleep(idle).await;
+        stream.write_all(ask).await.unwrap();
+        let n = stream.read(&mut answer).await.unwrap();
+        assert!(answer[..n].starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer[..n]));
+    }
+    // Neither silence nor half a head holds it for ever.
+    for said in [&b""[..], b"GET /who HTTP/1.1\r\nx-a"] {
+        let start = Instant::now();
+        let mut stream = TcpStream::connect(door.address).await.unwrap();
+        stream.write_all(ask).await.unwrap();
+        assert!(stream.read(&mut answer).await.unwrap() > 0);
+        stream.write_all(said).await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        let took = start.elapsed();
+        assert!(took >= IDLE && took < IDLE * 11 / 10, "{said:?}: {took:?}");
     }
 }
 
