@@ -8,7 +8,7 @@ use super::core::Limits;
 use super::cost::Curve;
 use super::load::Offered;
 use super::rule::Rule;
-use super::sim::{self, Outcome, Stream, TRAFFICS, Traffic, World, arrivals, limits, run};
+use super::sim::{self, Callers, Outcome, Stream, TRAFFICS, Traffic, World, arrivals, limits, run};
 
 /// Milliseconds of a batch and of a row: a CPU that gains nothing by batches, one that gains a little, one
 /// that gains much, an accelerator, a model that costs next to nothing.
@@ -25,7 +25,7 @@ fn curve((fixed, row): (f64, f64)) -> Curve {
 fn stream(curve: Curve, load: f64, traffic: Traffic, limits: Limits, deadline: f64) -> Stream {
     let rate = load * THREADS as f64 / curve.share(32);
     let arrivals = arrivals(traffic, rate, REQUESTS, 7);
-    Stream { model: "m", limits, curve, deadline, arrivals }
+    Stream { model: "m", limits, curve, deadline, arrivals, callers: None }
 }
 
 fn settings() -> impl Iterator<Item = (usize, f64)> {
@@ -111,6 +111,34 @@ fn self_tuned_is_never_far_behind_the_best_fixed_setting_on_heavy_tailed_traffic
     against_fixed_settings(Traffic::HeavyTailed);
 }
 
+/// Eight callers, who ask again soon after each answer: to each engine what `loadtest compare raw` is.
+#[test]
+fn callers_who_wait_get_what_the_engine_gives_and_none_waits_for_much_longer_than_the_others() {
+    for (threads, least, longest) in [(1, 0.97, 1.15), (THREADS, 0.93, 1.2)] {
+        for engine in ENGINES.map(curve) {
+            let trip = engine.exec(1) / 10.0;
+            let of = |limits| {
+                let callers = Some(Callers { trip, more: REQUESTS });
+                let (model, deadline, arrivals) = ("m", 1e3, vec![0.0; 8]);
+                let stream = Stream { model, limits, curve: engine, deadline, arrivals, callers };
+                let outcome = one(run(threads, &[stream], 3));
+                let mean = outcome.latencies.iter().map(|l| f64::from(*l)).sum::<f64>();
+                // By Little's law, what came of eight callers.
+                let rate = 8.0 / (mean / outcome.latencies.len() as f64 + trip);
+                (rate, outcome.quantile(0.99))
+            };
+            let tuned = of(limits(Rule::Tuned, 8, 0.0, None));
+            let fixed = [1, 2, 4, 8].map(|b| of(limits(Rule::All, b, 0.0, None)));
+            let most = fixed.iter().map(|f| f.0).fold(0.0, f64::max);
+            let able = fixed.iter().filter(|f| f.0 >= 0.97 * most);
+            let shortest = able.map(|f| f.1).fold(f64::INFINITY, f64::min);
+            let (rate, p99) = (tuned.0 / most, tuned.1 / shortest);
+            println!("{threads} threads, {engine:?}: {rate:.3} of the answers, p99 {p99:.3}");
+            assert!(rate >= least && p99 <= longest, "{threads}, {engine:?}: {rate:.3}, {p99:.3}");
+        }
+    }
+}
+
 #[test]
 fn an_objective_is_kept_under_overload_and_more_is_answered_in_time_than_by_any_fixed_setting() {
     for traffic in TRAFFICS {
@@ -153,7 +181,7 @@ fn heavy(weight: f64, load: f64) -> Stream {
     let engine = Curve { fixed: 0.005, row: 0.05 };
     let rate = load * THREADS as f64 / engine.share(8);
     let arrivals = minute(rate, 5);
-    Stream { model: "heavy", limits, curve: engine, deadline: 30.0, arrivals }
+    Stream { model: "heavy", limits, curve: engine, deadline: 30.0, arrivals, callers: None }
 }
 
 fn light(weight: f64, load: f64) -> Stream {
@@ -161,7 +189,7 @@ fn light(weight: f64, load: f64) -> Stream {
     let engine = Curve { fixed: 0.0002, row: 0.001 };
     let rate = load * THREADS as f64 / engine.share(8);
     let arrivals = minute(rate, 6);
-    Stream { model: "light", limits, curve: engine, deadline: 30.0, arrivals }
+    Stream { model: "light", limits, curve: engine, deadline: 30.0, arrivals, callers: None }
 }
 
 #[test]

@@ -242,7 +242,8 @@ impl<W: Work> Core<W> {
             queue.demand.add(rows as f64 * curve.share(queue.full(curve)), now);
         }
         self.shares.wait(&queue.model, rows);
-        queue.push(shape, work);
+        let idle = self.running.len() < self.threads && queue.running < queue.limits.instances;
+        queue.push(shape, work, idle.then_some(now));
         Ok(())
     }
 
@@ -287,11 +288,12 @@ impl<W: Work> Core<W> {
         let rows = match curve {
             Some(curve) if queue.limits.rule == Rule::Tuned => {
                 let lane = queue.lanes.get(&shape);
-                let (waiting, taken) = lane.map_or((0, 0), |l| (l.rows(), l.taken));
+                let (waiting, taken, under_way) =
+                    lane.map_or((0, 0, 0), |l| (l.rows(), l.taken, l.under_way()));
                 let threads = self.threads.min(queue.limits.instances);
                 let idle = idle.min(queue.limits.instances - queue.running);
                 let most = queue.full(curve);
-                rule::rows(curve, Moment { waiting, taken, threads, idle, load, most })
+                rule::rows(curve, Moment { waiting, taken, under_way, threads, idle, load, most })
             }
             _ => queue.limits.max_batch,
         };
@@ -329,6 +331,9 @@ impl<W: Work> Core<W> {
         queue.served.add((seconds - running.expected) * running.part, now);
         if run.rows > 0 {
             queue.learn(Some(&run.shape), run.rows, took);
+            if let Some(lane) = queue.lanes.get_mut(&run.shape) {
+                lane.ran(run.rows, now);
+            }
             running.since.iter().for_each(|s| queue.answered(now.saturating_duration_since(*s)));
         }
     }

@@ -25,13 +25,28 @@ pub(super) struct Lane<W> {
     pub cost: Cost,
     /// When a batch was last taken, counted in batches of the queue.
     pub used: u64,
-    /// Rows taken since none waited.
+    /// Rows taken since a thread last was idle for a while.
     pub taken: usize,
+    /// Rows that threads work on.
+    running: usize,
+    /// Rows that were done since a batch was last taken.
+    done: usize,
+    /// When a batch was last done.
+    ran_at: Option<Instant>,
 }
 
 impl<W> Default for Lane<W> {
     fn default() -> Self {
-        Lane { waiting: Default::default(), rows: [0; 3], cost: Cost::default(), used: 0, taken: 0 }
+        Lane {
+            waiting: Default::default(),
+            rows: [0; 3],
+            cost: Cost::default(),
+            used: 0,
+            taken: 0,
+            running: 0,
+            done: 0,
+            ran_at: None,
+        }
     }
 }
 
@@ -121,8 +136,32 @@ impl<W: Work> Lane<W> {
                 batch.push(work);
             }
         }
-        self.taken = if self.is_empty() { 0 } else { self.taken + taken };
+        self.taken += taken;
+        self.running += taken;
+        self.done = 0;
         batch
+    }
+
+    /// So many rows that were taken have been run.
+    pub fn ran(&mut self, rows: usize, now: Instant) {
+        self.running = self.running.saturating_sub(rows);
+        self.done += rows;
+        self.ran_at = Some(now);
+    }
+
+    /// Rows that threads work on, with those that were done just now.
+    pub fn under_way(&self) -> usize {
+        self.running + self.done
+    }
+
+    /// A thread has nothing to do. If that lasts for as long as a row takes, and not only until callers are back
+    /// with their next requests, a stretch of work is over.
+    pub fn idle(&mut self, now: Instant) {
+        let row = self.cost.curve().map_or(0.0, |c| c.exec(1));
+        let lasts = |since| now.saturating_duration_since(since).as_secs_f64() >= row;
+        if self.is_empty() && self.ran_at.is_none_or(lasts) {
+            (self.taken, self.done) = (0, 0);
+        }
     }
 
     /// All that waits, at the end.

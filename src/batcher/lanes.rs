@@ -123,7 +123,8 @@ impl<W: Work> Lanes<W> {
         }
     }
 
-    pub fn push(&mut self, shape: &[usize], work: Vec<W>) {
+    /// Queues `work`; `idle` is now, if a thread has nothing to do.
+    pub fn push(&mut self, shape: &[usize], work: Vec<W>, idle: Option<Instant>) {
         self.queued += work.iter().map(Work::rows).sum::<usize>();
         let lane = match self.lanes.get_mut(shape) {
             Some(lane) => lane,
@@ -135,6 +136,9 @@ impl<W: Work> Lanes<W> {
                 lane
             }
         };
+        if let Some(now) = idle {
+            lane.idle(now);
+        }
         work.into_iter().for_each(|w| lane.push(w));
     }
 

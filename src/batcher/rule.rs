@@ -25,8 +25,6 @@ impl Rule {
     }
 }
 
-/// What is taken of the rows that went before in the same stretch of work.
-const PAST: f64 = 0.5;
 /// The most load that counts: what is measured over a short while errs, and near 1 it would mean everything.
 const MOST_LOAD: f64 = 0.8;
 
@@ -40,8 +38,10 @@ const HAND_OVER: f64 = 25e-6;
 pub struct Moment {
     /// Rows that wait.
     pub waiting: usize,
-    /// Rows that were taken since there last were none.
+    /// Rows that were taken since a thread last was idle for as long as a row takes.
     pub taken: usize,
+    /// Rows under way, with those that were done just now: their callers may soon be back.
+    pub under_way: usize,
     /// Threads that may take this queue's batches.
     pub threads: usize,
     /// Those of them without work, with the one that asks.
@@ -57,15 +57,23 @@ pub struct Moment {
 /// The last of `n` rows waits until `k` threads have done the others in batches of `b`, which takes
 /// `n * (row + fixed / b) / k`, and then for its own batch, `fixed + row * b`. The sum is least at
 /// `b = sqrt(n * fixed / (k * row))`. What comes in meanwhile waits for the same batches: while the load is
-/// `p`, `n` rows are followed by `n * p / (1 - p)` until none wait. And the longer none had the chance to be
-/// the only one, the more rows have suffered from batches that were too small, so that those count too.
+/// `p`, `n` rows are followed by `n * p / (1 - p)` until none wait.
+///
+/// And the longer no thread was idle, the more rows have suffered from batches that were too small, so that those
+/// count too, up to an even part for each thread and one more that waits. Callers who wait for their answers come
+/// back together: were all of them taken at once, the threads would be idle until then, and were they taken in
+/// uneven parts, some would wait for others who came after them.
 pub fn rows(curve: Curve, at: Moment) -> usize {
     let most = at.most.max(1);
-    let n = at.waiting as f64 + PAST * at.taken as f64;
-    let spare = at.threads.max(1) as f64 * (1.0 - at.load.clamp(0.0, MOST_LOAD));
+    let threads = at.threads.max(1);
+    let spare = threads as f64 * (1.0 - at.load.clamp(0.0, MOST_LOAD));
     let fixed = curve.fixed.max(HAND_OVER);
-    let root = (n * fixed / (spare * curve.row)).sqrt();
-    let mut rows = if root.is_finite() { (root - 1e-9).ceil() as usize } else { most };
+    let best = |n: usize| {
+        let root = (n as f64 * fixed / (spare * curve.row)).sqrt();
+        if root.is_finite() { (root - 1e-9).ceil() as usize } else { most }
+    };
+    let even = (at.waiting + at.under_way).div_ceil(threads + 1);
+    let mut rows = best(at.waiting).max(best(at.waiting + at.taken).min(even));
     // Threads with nothing to do take a part each, if that saves more time than another batch costs.
     let part = at.waiting.div_ceil(at.idle.max(1));
     let spared = curve.row * rows.min(at.waiting).saturating_sub(part) as f64;
@@ -80,7 +88,7 @@ mod tests {
     use super::*;
 
     fn batch(fixed: f64, row: f64, waiting: usize, load: f64) -> usize {
-        let at = Moment { waiting, taken: 0, threads: 2, idle: 1, load, most: 32 };
+        let at = Moment { waiting, taken: 0, under_way: 0, threads: 2, idle: 1, load, most: 32 };
         rows(Curve { fixed, row }, at)
     }
 
@@ -98,17 +106,38 @@ mod tests {
     #[test]
     fn idle_threads_share_what_waits_if_rows_are_dear() {
         let curve = |fixed| Curve { fixed, row: 1.0 };
-        let at = Moment { waiting: 8, taken: 1000, threads: 4, idle: 4, load: 0.0, most: 32 };
+        let (threads, idle, load) = (4, 4, 0.8);
+        let at = Moment { waiting: 8, taken: 0, under_way: 0, threads, idle, load, most: 32 };
         assert_eq!(rows(curve(4.0), at), 2);
-        assert_eq!(rows(curve(10.0), at), 32);
-        assert_eq!(rows(curve(4.0), Moment { idle: 1, ..at }), 23);
+        assert_eq!(rows(curve(10.0), at), 10);
+        assert_eq!(rows(curve(4.0), Moment { idle: 1, ..at }), 7);
     }
 
     #[test]
     fn a_long_stretch_of_work_asks_for_larger_batches() {
-        let at = Moment { waiting: 4, taken: 0, threads: 1, idle: 1, load: 0.0, most: 32 };
+        let at = Moment {
+            waiting: 28,
+            taken: 0,
+            under_way: 4,
+            threads: 1,
+            idle: 1,
+            load: 0.0,
+            most: 32,
+        };
         let curve = Curve { fixed: 1.0, row: 4.0 };
         let after = |taken| rows(curve, Moment { taken, ..at });
-        assert_eq!([after(0), after(100), after(1000), after(100_000)], [1, 4, 12, 32]);
+        assert_eq!([after(0), after(100), after(1000), after(100_000)], [3, 6, 16, 16]);
+        // An even part bounds no batches whose cost is that of the batch.
+        assert_eq!(rows(Curve { fixed: 40.0, ..curve }, at), 17);
+    }
+
+    #[test]
+    fn callers_who_come_back_are_taken_in_even_parts() {
+        let curve = Curve { fixed: 0.1, row: 1.0 };
+        let part = |waiting, under_way, threads| {
+            let (taken, idle, load, most) = (10_000, 1, 0.8, 32);
+            rows(curve, Moment { waiting, taken, under_way, threads, idle, load, most })
+        };
+        assert_eq!([part(8, 0, 1), part(4, 4, 1), part(5, 3, 1), part(2, 6, 2)], [4, 4, 4, 3]);
     }
 }

@@ -68,6 +68,17 @@ pub struct Stream {
     pub deadline: f64,
     /// Seconds.
     pub arrivals: Vec<f64>,
+    /// Those who wait for their answer, and then ask again.
+    pub callers: Option<Callers>,
+}
+
+/// Each answer is followed by another request.
+#[derive(Clone, Copy, Debug)]
+pub struct Callers {
+    /// Seconds from an answer to the next request.
+    pub trip: f64,
+    /// Requests beyond the stream's arrivals.
+    pub more: usize,
 }
 
 /// What became of a stream.
@@ -182,6 +193,8 @@ pub struct World<'a> {
     queues: Vec<QueueId>,
     threads: usize,
     busy: BinaryHeap<Reverse<Busy>>,
+    coming: BinaryHeap<Reverse<(Instant, u32)>>,
+    more: Vec<usize>,
     rng: Rng,
     started: usize,
 }
@@ -191,32 +204,30 @@ impl<'a> World<'a> {
         let mut core = Core::new(Threads { compute: threads, decode: threads });
         let queues = streams.iter().map(|s| core.open(s.model.into(), s.limits)).collect();
         let outcomes = streams.iter().map(|_| Outcome::default()).collect();
-        let (busy, rng) = (BinaryHeap::new(), Rng::new(seed));
-        World { core, outcomes, streams, queues, threads, busy, rng, started: 0 }
+        let (busy, coming, rng) = (BinaryHeap::new(), BinaryHeap::new(), Rng::new(seed));
+        let more = streams.iter().map(|s| s.callers.map_or(0, |c| c.more)).collect();
+        World { core, outcomes, streams, queues, threads, busy, coming, more, rng, started: 0 }
     }
 
     /// Until all is done; `watch` is called before each arrival.
     pub fn go(&mut self, mut watch: impl FnMut(&Core<Item>, Instant)) {
         let t0 = Instant::now();
         let at = |seconds: f64| t0 + Duration::from_secs_f64(seconds);
-        let mut coming: Vec<(Instant, u32)> = Vec::new();
         for (i, stream) in self.streams.iter().enumerate() {
-            coming.extend(stream.arrivals.iter().map(|t| (at(*t), i as u32)));
+            self.coming.extend(stream.arrivals.iter().map(|t| Reverse((at(*t), i as u32))));
         }
-        coming.sort_unstable();
-        let mut coming = coming.into_iter().peekable();
         let mut wake: Option<Instant> = None;
         let mut dead = Vec::new();
         loop {
             let ends = self.busy.peek().map(|Reverse(b)| b.ends);
-            let comes = coming.peek().map(|(t, _)| *t);
+            let comes = self.coming.peek().map(|Reverse((t, _))| *t);
             let Some(now) = [ends, comes, wake].into_iter().flatten().min() else { return };
             if ends == Some(now) {
                 if let Some(Reverse(busy)) = self.busy.pop() {
                     self.end(busy, now);
                 }
             } else if comes == Some(now)
-                && let Some((_, stream)) = coming.next()
+                && let Some(Reverse((_, stream))) = self.coming.pop()
             {
                 watch(&self.core, now);
                 self.arrive(stream, now, &mut dead);
@@ -265,6 +276,14 @@ impl<'a> World<'a> {
         let outcome = &mut self.outcomes[first.stream as usize];
         outcome.batches += 1;
         outcome.compute += busy.took;
+        let stream = first.stream;
+        let more = &mut self.more[stream as usize];
+        let again = busy.batch.len().min(*more);
+        *more -= again;
+        if let Some(callers) = self.streams[stream as usize].callers {
+            let next = now + Duration::from_secs_f64(callers.trip);
+            self.coming.extend((0..again).map(|_| Reverse((next, stream))));
+        }
         for item in &busy.batch {
             outcome.latencies.push((now - item.at).as_secs_f32());
             outcome.good += usize::from(now <= item.deadline);

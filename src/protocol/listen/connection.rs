@@ -20,9 +20,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tower::Service;
 
+use super::Life;
 use super::stream::{Http, Stream};
 use super::tls::{ClientCert, Tls};
-use super::Life;
 
 /// Bytes of a request's headers. More are answered with 431.
 const HEADER_BYTES: u32 = 16 << 10;

@@ -94,7 +94,11 @@ async fn a_connection_that_has_asked_may_be_idle_for_longer() {
         tokio::time::sleep(idle).await;
         stream.write_all(ask).await.unwrap();
         let n = stream.read(&mut answer).await.unwrap();
-        assert!(answer[..n].starts_with(b"HTTP/1.1 200"), "{:?}", String::from_utf8_lossy(&answer[..n]));
+        assert!(
+            answer[..n].starts_with(b"HTTP/1.1 200"),
+            "{:?}",
+            String::from_utf8_lossy(&answer[..n])
+        );
     }
     // Neither silence nor half a head holds it for ever.
     for said in [&b""[..], b"GET /who HTTP/1.1\r\nx-a"] {
