@@ -1,4 +1,4 @@
-"""Prints a stage of a Dockerfile as a script: its ARGs as variables with defaults, its RUNs.
+"""Prints a stage of a Dockerfile as a script: its ARGs as variables with defaults, its ENVs, its RUNs.
 
     stage.py DOCKERFILE STAGE
 
@@ -18,4 +18,6 @@ for line in text.splitlines():
     elif inside and (default := re.match(r"ARG (\w+)=(.*)", line)):
         print(f'{default[1]}="${{{default[1]}:-{default[2]}}}"')
     elif inside and line.startswith("RUN "):
-        print(line.removeprefix("RUN ").replace("/out", "$OUT"))
+        print(re.sub(r"^RUN( +--\S+)* +", "", line).replace("/out", "$OUT"))
+    elif inside and line.startswith("ENV "):
+        print("export " + line.removeprefix("ENV "))
