@@ -4,7 +4,9 @@
     cargo build --release --workspace
     loadtest/soak.py [--minutes 30] [--engine onnxruntime]
 
-Says whether memory stayed within 2 % once warm, and p99 flat. Raw data go to loadtest/runs.
+Says whether memory stayed within 2 % once warm, and p99 flat: the medians of three thirds of the time are compared, of
+the p99 and of the least memory of each window, which is what is resident between reloads. While a version is replaced
+the old one and the new one are there; how far that goes is compared for itself. Raw data go to loadtest/runs.
 """
 
 import argparse
@@ -21,13 +23,13 @@ import venvs
 from sides import environment, repository
 
 
-def windows(samples: list[tuple[float, float]], width: float) -> list[float]:
-    """The median of each whole stretch of `width` seconds of (second, value)."""
+def windows(samples: list[tuple[float, float]], width: float, of=median) -> list[float]:
+    """The median, or another figure, of each whole stretch of `width` seconds of (second, value)."""
     found: dict[int, list[float]] = {}
     for at, value in samples:
         found.setdefault(int(at // width), []).append(value)
     whole = int(max((at for at, _ in samples), default=0) // width)
-    return [median(found[n]) for n in range(whole) if n in found]
+    return [of(found[n]) for n in range(whole) if n in found]
 
 
 def swing(values: list[float]) -> float:
@@ -35,20 +37,20 @@ def swing(values: list[float]) -> float:
     return max(values) / min(values) - 1 if values else float("nan")
 
 
-def drift(values: list[float]) -> float:
-    """The last third's median over the first third's: above 1 it grew."""
+def thirds(values: list[float]) -> list[float]:
+    """The medians of the beginning, the middle and the end."""
     third = max(1, len(values) // 3)
-    return median(values[-third:]) / median(values[:third]) if values else float("nan")
+    return [median(part) for part in (values[:third], values[third:-third] or values, values[-third:])]
 
 
-def verdict(memory: list[float], p99: list[float], memory_within: float = 0.02, p99_within: float = 0.1) -> dict:
-    """Windows after the warm-up, in order."""
-    told = {
-        "memory_swing": swing(memory), "memory_drift": drift(memory),
-        "p99_drift": drift(p99), "p99_swing": swing(p99),
-    }
-    told["memory_flat"] = told["memory_swing"] <= memory_within
-    told["p99_flat"] = abs(told["p99_drift"] - 1) <= p99_within
+def verdict(rest: list[float], peak: list[float], p99: list[float], memory_within=0.02, p99_within=0.1) -> dict:
+    """Windows after the warm-up, in order: of memory between reloads, of the most memory, and of the p99."""
+    told = {}
+    for name, values in (("rest", rest), ("peak", peak), ("p99", p99)):
+        parts = thirds(values)
+        told |= {f"{name}_thirds": parts, f"{name}_apart": swing(parts), f"{name}_swing": swing(values)}
+    told["memory_flat"] = told["rest_apart"] <= memory_within
+    told["p99_flat"] = told["p99_apart"] <= p99_within
     return told
 
 
@@ -101,15 +103,15 @@ def soak(args, scratch: Path) -> dict:
         loads = server.told["available"] - loaded
     warm = max(1, round(count * args.warm))
     p99 = [phase["ok"]["p99"] for phase in report["phases"]]
-    rss = windows(memory, args.window)
+    rest, peak = (windows(memory, args.window, of) for of in (min, max))
     return {
         "scenario": "soak", "model": "lite0", "host": before,
         "settings": {key: value for key, value in vars(args).items() if key not in ("model", "json")},
         "peak_per_second": peak["good_per_second"], "rate": rate, "replaced": replaced[0], "reloads": loads,
         "statuses": added(phase["statuses"] for phase in report["phases"]),
         "errors": added(phase["errors"] for phase in report["phases"]),
-        "verdict": verdict(rss[warm:], p99[warm:]),
-        "windows": {"seconds": args.window, "warm_after": warm, "rss_mb": rss, "p99_ms": p99,
+        "verdict": verdict(rest[warm:], peak[warm:], p99[warm:]),
+        "windows": {"seconds": args.window, "warm_after": warm, "rest_mb": rest, "peak_mb": peak, "p99_ms": p99,
                     "p50_ms": [phase["ok"]["p50"] for phase in report["phases"]]},
         "rss_mb": [(round(at, 1), round(value, 2)) for at, value in memory],
         "phases": report["phases"],
@@ -150,14 +152,14 @@ def main() -> None:
     file = rig.keep("soak-lite0", told)
     if args.json:
         shutil.copyfile(file, args.json)
-    found, seen = told["verdict"], told["windows"]
-    rss, p99 = seen["rss_mb"][seen["warm_after"]:], seen["p99_ms"][seen["warm_after"]:]
+    found = told["verdict"]
     says = lambda flat: "flat" if flat else "NOT flat"
+    parts = lambda name: ", ".join(f"{value:.1f}" for value in found[f"{name}_thirds"])
     print(f"{told['rate']:.1f}/s, {told['reloads']} reloads of {told['replaced']} replacements; statuses "
-          f"{told['statuses']}, errors {told['errors']}")
-    print(f"RSS {min(rss):.1f} to {max(rss):.1f} MB once warm ({found['memory_swing']:.2%}, at the end "
-          f"{found['memory_drift']:.3f} of the beginning): {says(found['memory_flat'])}")
-    print(f"p99 {min(p99):.1f} to {max(p99):.1f} ms, at the end {found['p99_drift']:.3f} of the beginning: "
+          f"{told['statuses']}, errors {told['errors']}; beginning, middle and end once warm:")
+    print(f"RSS between reloads {parts('rest')} MB ({found['rest_apart']:.2%} apart, single windows "
+          f"{found['rest_swing']:.2%}): {says(found['memory_flat'])}; at its most {parts('peak')} MB")
+    print(f"p99 {parts('p99')} ms ({found['p99_apart']:.1%} apart, single windows {found['p99_swing']:.0%}): "
           f"{says(found['p99_flat'])}; {file.relative_to(rig.ROOT)}")
     sys.exit(0 if found["memory_flat"] and found["p99_flat"] else 1)
 

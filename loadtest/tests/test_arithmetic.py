@@ -10,6 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import batching
 import compare
 import ratios
 import rig
@@ -112,14 +113,31 @@ def test_arguments():
 def test_memory_is_told_in_windows_that_are_whole():
     samples = [(0, 10), (1, 20), (2, 30), (10, 7), (15, 9), (20, 100)]
     assert soak.windows(samples, 10) == [20, 8]
+    assert soak.windows(samples, 10, min) == [10, 7]
 
 
 def test_flat_and_not_flat():
-    flat = soak.verdict([100, 101, 100.5], [5, 5.2, 5.1])
+    # One window that the machine spoilt is no trend.
+    flat = soak.verdict([100, 101, 100.5, 100, 120, 100, 101], [200, 300, 150, 200, 201, 202, 203], [5, 5, 5.2, 9, 5.1, 5, 5])
     assert flat["memory_flat"] and flat["p99_flat"]
-    leak = soak.verdict([100, 102, 104], [5, 6, 7])
+    assert flat["rest_swing"] == pytest.approx(0.2) and flat["peak_thirds"] == [250, 200, 202.5]
+    leak = soak.verdict([100, 102, 104], [200] * 3, [5, 6, 7])
     assert not leak["memory_flat"] and not leak["p99_flat"]
-    assert leak["memory_drift"] == 1.04 and leak["p99_drift"] == 1.4
+    assert leak["rest_apart"] == pytest.approx(0.04) and leak["p99_apart"] == pytest.approx(0.4)
+    # What comes back at the end was not flat in the middle.
+    assert not soak.verdict([100, 104, 100], [200] * 3, [5] * 3)["memory_flat"]
+
+
+def test_the_best_setting_is_chosen_by_the_other_rounds():
+    of = {"tuned": [10, 10, 10], "1, 0 ms": [10, 11, 12], "8, 0 ms": [5, 20, 20], "32, 0 ms": [1, 1, 1]}
+    runs = [{"round": n, "setting": name, "good": 50 if name.startswith("32") else 100, "p99": p99}
+            for name, values in of.items() for n, p99 in enumerate(values)]
+    # That of 32 answers less, and that of 8 was lucky once, which must not count in the round of its luck.
+    assert batching.best_fixed(runs) == "1, 0 ms"
+    found = batching.against_best(runs)
+    assert [one["best"] for one in found] == ["1, 0 ms"] * 3
+    assert [one["p99"] for one in found] == pytest.approx([1, 10 / 11, 10 / 12])
+    assert batching.against_best(runs[:0]) == []
 
 
 def test_replacing_gives_the_file_another_inode_and_the_same_bytes(tmp_path):
