@@ -103,15 +103,15 @@ def soak(args, scratch: Path) -> dict:
         loads = server.told["available"] - loaded
     warm = max(1, round(count * args.warm))
     p99 = [phase["ok"]["p99"] for phase in report["phases"]]
-    rest, peak = (windows(memory, args.window, of) for of in (min, max))
+    rest, most = (windows(memory, args.window, of) for of in (min, max))
     return {
         "scenario": "soak", "model": "lite0", "host": before,
         "settings": {key: value for key, value in vars(args).items() if key not in ("model", "json")},
         "peak_per_second": peak["good_per_second"], "rate": rate, "replaced": replaced[0], "reloads": loads,
         "statuses": added(phase["statuses"] for phase in report["phases"]),
         "errors": added(phase["errors"] for phase in report["phases"]),
-        "verdict": verdict(rest[warm:], peak[warm:], p99[warm:]),
-        "windows": {"seconds": args.window, "warm_after": warm, "rest_mb": rest, "peak_mb": peak, "p99_ms": p99,
+        "verdict": verdict(rest[warm:], most[warm:], p99[warm:]),
+        "windows": {"seconds": args.window, "warm_after": warm, "rest_mb": rest, "most_mb": most, "p99_ms": p99,
                     "p50_ms": [phase["ok"]["p50"] for phase in report["phases"]]},
         "rss_mb": [(round(at, 1), round(value, 2)) for at, value in memory],
         "phases": report["phases"],
