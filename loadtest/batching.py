@@ -92,12 +92,17 @@ def measured(args, setting, traffic: str, rate: float, seed: int) -> dict:
             "statuses": phase["statuses"], "cost": figures}
 
 
+def typical(runs: list[dict], setting: str, key: str) -> float:
+    """The median of a setting's runs."""
+    return statistics.median(r[key] for r in runs if r["setting"] == setting)
+
+
 def best_fixed(runs: list[dict]) -> str:
     """The setting with the least p99 of those that give at least 99 % of the most good answers."""
-    of = lambda setting, key: statistics.median(r[key] for r in runs if r["setting"] == setting)
     fixed = sorted({r["setting"] for r in runs} - {"tuned"})
-    most = max(of(s, "good") for s in fixed)
-    return min((s for s in fixed if of(s, "good") >= 0.99 * most), key=lambda s: of(s, "p99"))
+    most = max(typical(runs, s, "good") for s in fixed)
+    able = [s for s in fixed if typical(runs, s, "good") >= 0.99 * most]
+    return min(able, key=lambda s: typical(runs, s, "p99"))
 
 
 def against_best(runs: list[dict]) -> list[dict]:
@@ -115,7 +120,7 @@ def against_best(runs: list[dict]) -> list[dict]:
 def report(runs: list[dict], traffic: str, load: float) -> None:
     here = [r for r in runs if r["traffic"] == traffic and r["load"] == load]
     best, found = best_fixed(here), against_best(here)
-    of = lambda setting, key: statistics.median(r[key] for r in here if r["setting"] == setting)
+    of = lambda setting, key: typical(here, setting, key)
     part = lambda key: statistics.median(one[key] for one in found)
     spread = " to ".join(f"{end(one['p99'] for one in found):.2f}" for end in (min, max))
     print(f"| {traffic} | {load} | {of('tuned', 'offered'):.0f} | {of(best, 'good'):.1f} | {part('good'):.3f} "
