@@ -200,7 +200,7 @@ impl<W: Work> Core<W> {
     /// A batch ran before the queue was opened.
     pub fn learn(&mut self, id: QueueId, rows: usize, took: Duration) {
         if let Some(queue) = self.queues.get_mut(&id) {
-            queue.learn(None, rows, took);
+            queue.learn(rows, took);
         }
     }
 
@@ -242,7 +242,7 @@ impl<W: Work> Core<W> {
             queue.demand.add(rows as f64 * curve.share(queue.full(curve)), now);
         }
         self.shares.wait(&queue.model, rows);
-        let idle = self.running.len() < self.threads && queue.running < queue.limits.instances;
+        let idle = self.running.len() < self.threads && queue.may_run();
         queue.push(shape, work, idle.then_some(now));
         Ok(())
     }
@@ -253,7 +253,7 @@ impl<W: Work> Core<W> {
         let mut best: Option<(Priority, f64, Instant, QueueId, Shape)> = None;
         let mut wake: Option<Instant> = None;
         for (id, queue) in &mut self.queues {
-            if queue.queued == 0 || queue.running >= queue.limits.instances {
+            if queue.queued == 0 || !queue.may_run() {
                 continue;
             }
             let swept = queue.sweep_heads(now, dead);
@@ -316,7 +316,7 @@ impl<W: Work> Core<W> {
 
     /// Whether another thread would have something to run or to hold back.
     pub fn has_work(&self) -> bool {
-        self.queues.values().any(|q| q.queued > 0 && q.running < q.limits.instances)
+        self.queues.values().any(|q| q.queued > 0 && q.may_run())
     }
 
     /// A batch that [`Core::next`] gave out has run, and took so long.
@@ -330,10 +330,7 @@ impl<W: Work> Core<W> {
         self.shares.settle(&queue.model, seconds - running.expected);
         queue.served.add((seconds - running.expected) * running.part, now);
         if run.rows > 0 {
-            queue.learn(Some(&run.shape), run.rows, took);
-            if let Some(lane) = queue.lanes.get_mut(&run.shape) {
-                lane.ran(run.rows, now);
-            }
+            queue.ran(&run.shape, run.rows, took, now);
             running.since.iter().for_each(|s| queue.answered(now.saturating_duration_since(*s)));
         }
     }

@@ -63,6 +63,11 @@ impl<W: Work> Lanes<W> {
         }
     }
 
+    /// Whether one more of its batches may run.
+    pub fn may_run(&self) -> bool {
+        self.running < self.limits.instances
+    }
+
     /// What batches of a shape cost, or as long as none ran, those of the shape that ran last.
     pub fn curve(&self, shape: &[usize]) -> Option<Curve> {
         self.lanes.get(shape).and_then(|l| l.cost.curve()).or_else(|| self.last_curve())
@@ -190,12 +195,18 @@ impl<W: Work> Lanes<W> {
         }
     }
 
-    /// A batch ran so long, of that shape if one is given.
-    pub fn learn(&mut self, shape: Option<&[usize]>, rows: usize, took: Duration) {
-        let lane = shape.and_then(|shape| self.lanes.get_mut(shape));
-        let cost = lane.map_or(&mut self.cost, |lane| &mut lane.cost);
-        cost.learn(rows, took);
-        self.pays = cost.pays_up_to().unwrap_or(usize::MAX).max(1);
+    /// A batch ran so long before there was a lane.
+    pub fn learn(&mut self, rows: usize, took: Duration) {
+        self.cost.learn(rows, took);
+        self.pays = pays(&self.cost);
+    }
+
+    /// A batch of that shape has run, and took so long.
+    pub fn ran(&mut self, shape: &[usize], rows: usize, took: Duration, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(shape) else { return };
+        lane.ran(rows, now);
+        lane.cost.learn(rows, took);
+        self.pays = pays(&lane.cost);
     }
 
     /// An answer came so long after its request.
@@ -208,4 +219,9 @@ impl<W: Work> Lanes<W> {
     pub fn drain(self) -> Vec<W> {
         self.lanes.into_values().flat_map(|mut lane| lane.drain().collect::<Vec<_>>()).collect()
     }
+}
+
+/// Rows up to which a larger batch pays.
+fn pays(cost: &Cost) -> usize {
+    cost.pays_up_to().unwrap_or(usize::MAX).max(1)
 }
