@@ -147,6 +147,8 @@ def main() -> None:
         body = PHOTO if args.model == "lite0" else TINY
         clients = f"--concurrency={2 * max(args.batches)}"
         peak = server.load(args.model, body, clients, "--duration=5s")["good_per_second"]
+    if not peak:
+        sys.exit(f"{args.model} answers nothing with the engine {args.engine or 'that is chosen'}: is its library there?")
     print(f"{args.model}: {peak:.1f} answers a second at most\n")
     print("| traffic | load | asked/s | good/s, best fixed | tuned | best by p99 | p99 ms | tuned |")
     print("|---|---|---|---|---|---|---|---|")

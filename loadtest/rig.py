@@ -209,7 +209,8 @@ def host() -> dict:
     """The machine a run was made on, without its name."""
     name, instructions = cpu_model(Path("/proc/cpuinfo").read_text())
     limit = Path("/sys/fs/cgroup/cpu.max")
-    version = lambda program: subprocess.run([program, "--version"], capture_output=True, text=True).stdout.strip()
+    says = lambda *command: subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    version = lambda program: says(program, "--version")
     return {
         "cpu": name,
         "instructions": instructions,
@@ -219,6 +220,7 @@ def host() -> dict:
         "kernel": platform.release(),
         "load_average": os.getloadavg(),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "commit": says("git", "-C", ROOT, "describe", "--always", "--dirty"),
         "versions": {"ocelli": version(OCELLI), "loadtest": version(LOADTEST), "python": platform.python_version()},
     }
 

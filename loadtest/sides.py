@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -144,15 +145,18 @@ class Loaded:
         with urllib.request.urlopen(request, timeout=60) as answer:
             return numbers(json.loads(answer.read()))
 
-    def load(self, seconds: float) -> dict:
-        flags = [f"--concurrency={self.args.concurrency}", f"--duration={round(seconds * 1e3)}ms", "--warmup=0ms"]
+    def load(self, seconds: float, warmup: float = 0) -> dict:
+        flags = [f"--concurrency={self.args.concurrency}"]
+        flags += [f"--duration={round(seconds * 1e3)}ms", f"--warmup={round(warmup * 1e3)}ms"]
         return rig.load(self.url, self.body, *flags, *self.way.flags)["phases"][0]
 
     def measure(self, seconds: float, warmup: float) -> dict:
-        if warmup:
-            self.load(warmup)
-        before = self.group.cpu()
-        phase = self.load(seconds)
+        before: dict[int, float] = {}
+        # No pause behind the warm-up: a server that has its hands full is measured, and not how it gets there.
+        timer = threading.Timer(warmup, lambda: before.update(self.group.cpu()))
+        timer.start()
+        phase = self.load(seconds, warmup)
+        timer.join()
         used = rig.grown(before, self.group.cpu())
         good = phase["ok"]["count"]
         if not good:
