@@ -56,7 +56,7 @@ RUN case "${TARGETARCH:-amd64}" in arm64) machine=aarch64 ;; *) machine=x86_64 ;
     mkdir -p /out/onnxruntime /out/openvino; \
     cp unpacked/onnxruntime/capi/libonnxruntime.so.* /out/onnxruntime/libonnxruntime.so; \
     cp unpacked/openvino/libs/lib{openvino,tbb,hwloc}* /out/openvino/; \
-    rm -f /out/openvino/*_{intel_gpu,intel_npu}_plugin.so /out/openvino/*_{gguf,jax,paddle,pytorch,tensorflow,tensorflow_lite}_frontend.so* \
+    rm -f /out/openvino/*_{intel_gpu,intel_npu}_plugin.so /out/openvino/*_{gguf,jax,paddle,pytorch,tensorflow}_frontend.so* \
         /out/openvino/libtbbmalloc_proxy*; \
     for name in openvino openvino_c; do file=$(basename /out/openvino/lib$name.so.*); ln -s "$file" "/out/openvino/lib$name.so"; done; \
     chmod -R a+rX /out
