@@ -213,6 +213,17 @@ fn a_run_uses_the_memory_of_the_one_before() {
         drop(outputs);
         assert!(counted.largest <= 512, "{}: {counted:?}", engine.name());
         assert!(counted.count <= 16, "{}: {counted:?}", engine.name());
+        // Nor if batches differ in size, once each size was there.
+        let sizes = [1, 3, 2, 5].map(|rows| [pixels(rows)]);
+        let addresses = |most: usize| {
+            sizes.each_ref().map(|inputs| {
+                let batch = Batch::of(inputs);
+                let (outputs, counted) = allocated(|| model.run(&batch).unwrap());
+                assert!(counted.largest <= most, "{}: {counted:?}", engine.name());
+                address(&outputs)
+            })
+        };
+        assert_eq!(addresses(usize::MAX), addresses(512), "{}", engine.name());
     }
 }
 

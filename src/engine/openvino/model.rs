@@ -12,21 +12,18 @@ use crate::engine::pool::Pool;
 use crate::engine::{Batch, BatchInput, BatchMode, EngineError, Model, Signature};
 use crate::tensor::{DType, Tensor};
 
-/// Requests, and buffers of each output, that wait for the next run.
+/// Requests, lists of inputs, and buffers of each output, that wait for the next run.
 const IDLE: usize = 16;
 
 pub(super) struct CompiledNetwork {
     /// Makes requests.
     compiled: Mutex<CompiledModel>,
     signature: Signature,
-    requests: Arc<Pool<Request>>,
+    requests: Arc<Pool<InferRequest>>,
+    /// Whole lists, since they go in together. Apart from the requests: those are as many as threads, and
+    /// batches have more sizes than that.
+    inputs: Arc<Pool<Vec<Buffer>>>,
     outputs: Vec<Output>,
-}
-
-/// A run that can be made again, with its inputs bound to it.
-struct Request {
-    infer: InferRequest,
-    inputs: Vec<Buffer>,
 }
 
 /// Memory of OpenVINO's, aligned as it likes.
@@ -53,61 +50,66 @@ impl CompiledNetwork {
             idle: Pool::new(IDLE),
         });
         let outputs = outputs.collect();
-        let requests = Pool::new(IDLE);
-        CompiledNetwork { compiled: Mutex::new(compiled), signature, requests, outputs }
+        let (requests, inputs) = (Pool::new(IDLE), Pool::new(IDLE));
+        let compiled = Mutex::new(compiled);
+        CompiledNetwork { compiled, signature, requests, inputs, outputs }
     }
 
     /// Rows `range` of a batch as a run of `rows` rows.
     fn step(&self, batch: &Batch, range: Range<usize>, rows: usize) -> Result<Vec<Tensor>, String> {
-        let mut request = self.request(batch, rows)?;
-        for (input, buffer) in batch.inputs.iter().zip(&mut request.inputs) {
+        let mut infer = self.request()?;
+        let mut inputs = self.inputs_for(batch, rows)?;
+        for (at, (input, buffer)) in batch.inputs.iter().zip(&mut inputs).enumerate() {
             // A scalar is one row.
             let range = if input.shape.is_empty() { 0..1 } else { range.clone() };
             let bytes = buffer.memory.get_raw_data_mut().map_err(|e| one_line(&e))?;
             input.copy_rows(range, bytes);
+            infer.set_input_tensor_by_index(at, &buffer.memory).map_err(|e| one_line(&e))?;
         }
         let mut bound = Vec::with_capacity(self.outputs.len());
         for (at, output) in self.outputs.iter().enumerate() {
             let buffer = output.buffer(rows)?;
             if let Some(buffer) = &buffer {
-                let set = request.infer.set_output_tensor_by_index(at, &buffer.memory);
+                let set = infer.set_output_tensor_by_index(at, &buffer.memory);
                 set.map_err(|e| one_line(&e))?;
             }
             bound.push(buffer);
         }
         // A request that fails is not used again.
-        request.infer.infer().map_err(|e| one_line(&e))?;
+        infer.infer().map_err(|e| one_line(&e))?;
+        self.inputs.give(inputs);
         let tensors = bound.into_iter().enumerate().map(|(at, buffer)| match buffer {
             Some(buffer) => self.outputs[at].tensor(buffer),
-            None => copied(&request.infer, at),
+            None => copied(&infer, at),
         });
         let tensors = tensors.collect();
-        self.requests.give(request);
+        self.requests.give(infer);
         tensors
     }
 
-    /// One whose inputs have the batch's shapes.
-    fn request(&self, batch: &Batch, rows: usize) -> Result<Request, String> {
+    fn request(&self) -> Result<InferRequest, String> {
+        if let Some(idle) = self.requests.take(|_| true) {
+            return Ok(idle);
+        }
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.create_infer_request().map_err(|e| one_line(&e))
+    }
+
+    /// Inputs that have the batch's shapes.
+    fn inputs_for(&self, batch: &Batch, rows: usize) -> Result<Vec<Buffer>, String> {
         let first = |shape: usize| {
             if self.signature.batch_mode == BatchMode::Whole { shape } else { rows }
         };
-        let fits = |request: &Request| {
-            let mut pairs = request.inputs.iter().zip(&batch.inputs);
+        let fits = |buffers: &Vec<Buffer>| {
+            let mut pairs = buffers.iter().zip(&batch.inputs);
             pairs.all(|(buffer, input)| match &input.shape[..] {
                 [] => buffer.dtype == input.dtype && buffer.shape.is_empty(),
                 [len, row @ ..] => buffer.is_of(input.dtype, first(*len), row),
             })
         };
-        if let Some(request) = self.requests.take(fits) {
-            return Ok(request);
+        if let Some(idle) = self.inputs.take(fits) {
+            return Ok(idle);
         }
-        let infer = match self.requests.take(|_| true) {
-            Some(other) => other.infer,
-            None => {
-                let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-                compiled.create_infer_request().map_err(|e| one_line(&e))?
-            }
-        };
         let buffer = |input: &BatchInput| {
             let mut shape = input.shape.clone();
             if let Some(len) = shape.first_mut() {
@@ -115,13 +117,7 @@ impl CompiledNetwork {
             }
             Buffer::new(input.dtype, shape)
         };
-        let inputs = batch.inputs.iter().map(buffer).collect::<Result<_, _>>()?;
-        let mut request = Request { infer, inputs };
-        for (at, buffer) in request.inputs.iter().enumerate() {
-            let set = request.infer.set_input_tensor_by_index(at, &buffer.memory);
-            set.map_err(|e| one_line(&e))?;
-        }
-        Ok(request)
+        batch.inputs.iter().map(buffer).collect()
     }
 }
 
