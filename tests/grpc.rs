@@ -242,6 +242,25 @@ fn faults_have_the_code_and_the_words_for_them() {
 }
 
 #[test]
+fn an_answer_tells_which_version_computed_it_and_how() {
+    let dir = repository();
+    let server = Server::start(dir.path().to_str().unwrap());
+    run(async {
+        let channel = channel(&server).await;
+        let mut client = tonic::client::Grpc::new(channel);
+        client.ready().await.unwrap();
+        let codec = ProstCodec::<ModelInferRequest, ModelInferResponse>::default();
+        let request = Request::new(raw("affine", "x", &[1, 2], &[1.0, 2.0]));
+        let answer = client.unary(request, path(INFER), codec).await.unwrap();
+        let told = |name| answer.metadata().get(name).map(|v| v.to_str().unwrap());
+        assert_eq!(told("x-ocelli-model-version"), Some("1"));
+        assert_eq!(told("x-ocelli-engine"), Some("tract"));
+        assert_eq!(told("x-ocelli-precision"), Some("f32"));
+        assert_eq!(told("x-ocelli-cache"), None);
+    });
+}
+
+#[test]
 fn messages_may_be_compressed_both_ways() {
     let dir = repository();
     let server = Server::start(dir.path().to_str().unwrap());

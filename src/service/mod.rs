@@ -23,7 +23,7 @@ use crate::error::InferError;
 use crate::input::InputValue;
 use crate::observe::prediction_log::PredictionLog;
 use crate::prediction_id::{MAX_CLASSES, PredictionId};
-use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion};
+use crate::router::{Asked, ModelSpec, Route, Router, ServedVersion, VersionInfo};
 use crate::telemetry::trace::{RequestTrace, Stage};
 use crate::tensor::Tensor;
 use crate::vision::{Answer, Answerer, Placement, VisionError};
@@ -76,6 +76,11 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Who answered.
+    pub fn version(&self) -> &VersionInfo {
+        &self.version.info
+    }
+
     /// Whether the answer was kept; nothing if none was looked for.
     pub fn recalled(&self) -> Option<bool> {
         self.recalled.get().copied()

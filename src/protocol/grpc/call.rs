@@ -19,9 +19,7 @@ use super::frame::{self, Encoding, Incoming, Messages, Packed};
 use super::status;
 use crate::error::InferError;
 use crate::protocol::body::Share;
-use crate::protocol::http::{
-    Arrival, Asks, CACHE_HEADER, PREDICTION_ID, Shared, asks, cache_value,
-};
+use crate::protocol::http::{Arrival, Asks, Shared, asks, tell};
 use crate::repository::Commands;
 use crate::router::ModelSpec;
 use crate::service::{Routed, Ticket};
@@ -135,20 +133,15 @@ where
         let answer = handle(context.clone(), message).await?;
         let frame = context.encode(answer).await?;
         drop(share);
-        let ticket = context.ticket.get().map(|t| (t.id(), t.recalled()));
-        Ok((frame, context.outgoing, ticket))
+        Ok((frame, context.outgoing, context.ticket.get().cloned()))
     };
     match answer.await {
         Ok((frame, outgoing, ticket)) => {
             let trailers = status::trailers(&Status::ok(""));
             let body = Full::new(frame).with_trailers(std::future::ready(Some(Ok(trailers))));
             let mut response = respond(Body::new(body), outgoing);
-            let (id, recalled) = ticket.unzip();
-            if let Some(id) = id.and_then(|id| HeaderValue::try_from(id).ok()) {
-                response.headers_mut().insert(PREDICTION_ID, id);
-            }
-            if let Some(recalled) = recalled.flatten() {
-                response.headers_mut().insert(CACHE_HEADER, cache_value(recalled));
+            if let Some(ticket) = ticket {
+                tell(&ticket, response.headers_mut());
             }
             response
         }

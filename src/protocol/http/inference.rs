@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
@@ -14,19 +14,28 @@ use super::{Arrival, HttpError, PREDICTION_ID, Shared, asks};
 use crate::error::InferError;
 use crate::protocol::body::{Read, discard};
 use crate::router::ModelSpec;
-use crate::service::Routed;
-
-/// Tells whether the answer was kept, for models with a cache: `hit` or `miss`.
-pub const CACHE_HEADER: HeaderName = HeaderName::from_static("x-ocelli-cache");
-
-/// The value of [`CACHE_HEADER`].
-pub fn cache_value(recalled: bool) -> HeaderValue {
-    HeaderValue::from_static(if recalled { "hit" } else { "miss" })
-}
+use crate::service::{Routed, Ticket};
 
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-model-version");
 const ENGINE_HEADER: HeaderName = HeaderName::from_static("x-ocelli-engine");
 const PRECISION_HEADER: HeaderName = HeaderName::from_static("x-ocelli-precision");
+/// Whether the answer was kept, for models with a cache: `hit` or `miss`.
+const CACHE_HEADER: HeaderName = HeaderName::from_static("x-ocelli-cache");
+
+/// Tells who answered, and how, in the headers of an answer; of gRPC they are its metadata.
+pub fn tell(ticket: &Ticket, headers: &mut HeaderMap) {
+    let info = ticket.version();
+    headers.insert(VERSION_HEADER, HeaderValue::from(info.version));
+    headers.insert(ENGINE_HEADER, HeaderValue::from_static(info.engine));
+    headers.insert(PRECISION_HEADER, HeaderValue::from_static(info.precision.name()));
+    if let Ok(id) = HeaderValue::try_from(ticket.id()) {
+        headers.insert(PREDICTION_ID, id);
+    }
+    if let Some(recalled) = ticket.recalled() {
+        let how = HeaderValue::from_static(if recalled { "hit" } else { "miss" });
+        headers.insert(CACHE_HEADER, how);
+    }
+}
 
 /// Answers `request`, a `call` such as `predict`, by `infer` on the version that `spec` is routed
 /// to. (The future is boxed since a closure can't promise that its own may move between threads.)
@@ -72,23 +81,13 @@ pub async fn read_body(
     deadline: Instant,
     body: &mut Body,
 ) -> Result<Read, InferError> {
-    routed.version.queue.check_room()?;
+    routed.version.check_room()?;
     shared.bodies.read_by(body, deadline, || routed.late(deadline)).await
 }
 
 fn finish(routed: Routed, answer: Result<Response, InferError>) -> Response {
     let mut response = answer.unwrap_or_else(|e| HttpError(e).into_response());
-    let info = &routed.version.info;
-    let headers = response.headers_mut();
-    headers.insert(VERSION_HEADER, HeaderValue::from(info.version));
-    headers.insert(ENGINE_HEADER, HeaderValue::from_static(info.engine));
-    headers.insert(PRECISION_HEADER, HeaderValue::from_static(info.precision.name()));
-    if let Ok(id) = HeaderValue::try_from(routed.ticket.id()) {
-        response.headers_mut().insert(PREDICTION_ID, id);
-    }
-    if let Some(recalled) = routed.ticket.recalled() {
-        response.headers_mut().insert(CACHE_HEADER, cache_value(recalled));
-    }
+    tell(&routed.ticket, response.headers_mut());
     routed.finish(response.status().as_u16());
     response
 }

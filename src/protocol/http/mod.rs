@@ -45,7 +45,7 @@ pub use asked::Arrival;
 pub use autoscale::Autoscale;
 pub use error::{ErrorBody, HttpError, json, raw_json};
 pub use frames::frames;
-pub use inference::{CACHE_HEADER, cache_value, read_body, respond};
+pub use inference::{read_body, respond, tell};
 pub use json_body::{json_body, small_body};
 pub use ops::{Alive, Live, Ready};
 pub use path::name;
