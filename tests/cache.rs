@@ -125,6 +125,34 @@ fn many_who_ask_the_same_at_once_cost_one_run() {
 }
 
 #[test]
+fn what_is_kept_is_answered_though_the_queue_is_full() {
+    // A row is held back for a fuller batch, and so fills the queue.
+    let (_dir, models) = scratch(
+        "[cache]\n[batching]\nrule = \"all\"\nmax_batch = 8\nmax_queue_delay_ms = 1500\n\
+         max_queue_rows = 1\n",
+    );
+    let server = start(&models);
+    let of = |x: i32| json!({ "instances": [[1, x]] });
+    let kept = ask(&server, SUM, &of(2), &[]);
+    assert_eq!(kept.0, "miss");
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ask(&server, SUM, &of(3), &[]));
+        server.wait_for("/metrics", |text| {
+            text.contains("ocelli_queue_rows{model=\"sum\",version=\"1\"} 1")
+        });
+        let (told, answer) = ask(&server, SUM, &of(2), &[]);
+        assert_eq!((told.as_str(), &answer), ("hit", &kept.1));
+        for headers in [&[][..], &[("cache-control", "no-cache")]] {
+            let unknown = if headers.is_empty() { 4 } else { 2 };
+            let (_, refused) = ask(&server, SUM, &of(unknown), headers);
+            let error = refused["error"].as_str().unwrap();
+            assert!(error.contains("the queue is full (1 of 1 rows)"), "{error}");
+        }
+        assert_eq!(waits.join().unwrap().0, "miss");
+    });
+}
+
+#[test]
 fn a_version_that_is_replaced_takes_its_answers_with_it() {
     let (_dir, models) = scratch("[cache]\n");
     let server = start(&models);

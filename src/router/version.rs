@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::batcher::Queue;
+use crate::batcher::{Place, Queue};
 use crate::cache::Cache;
 use crate::engine::{Format, Precision, Signature, TensorSpec};
 use crate::error::InferError;
@@ -64,6 +64,17 @@ impl ServedVersion {
     /// The input that takes images.
     pub fn image_input(&self) -> Option<&TensorSpec> {
         self.image.as_ref().map(|(i, _)| &self.signature().inputs[*i])
+    }
+
+    /// Refuses what has no chance, before its body is read. Where answers are kept, only the body tells.
+    pub fn check_room(&self) -> Result<(), InferError> {
+        if self.cache.is_some() { Ok(()) } else { self.queue.check_room() }
+    }
+
+    /// A place for a request whose body is there. Where answers are kept, nobody is refused before it turns
+    /// out that the request has to be computed: [`Queue::admit`] is for then.
+    pub fn reserve(&self) -> Result<Place, InferError> {
+        if self.cache.is_some() { Ok(self.queue.place()) } else { self.queue.reserve() }
     }
 
     /// Puts named tensors into the signature's order, and checks each against it.

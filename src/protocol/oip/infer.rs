@@ -79,7 +79,7 @@ pub async fn run(
     call: Call,
     asks: Asks,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
-    let place = routed.version.queue.reserve()?;
+    let place = routed.version.reserve()?;
     run_in(shared, routed, place, call, asks).await
 }
 

@@ -77,7 +77,7 @@ async fn infer(
     drop(snapshot);
     let deadline = service.deadline(routed, timeout);
     let body = read_body(shared, routed, deadline, body).await?;
-    let place = version.queue.reserve()?;
+    let place = version.reserve()?;
     let request = Request::from_parts(parts, Body::empty());
     let began = Instant::now();
     let decoded = decode::decode(service, version, verb, request, body.data.to_bytes()).await?;

@@ -43,7 +43,7 @@ async fn run(
     let json_len = json_len(&parts.headers)?;
     let deadline = service.deadline(routed, asks.timeout);
     let body = read_body(shared, routed, deadline, body).await?;
-    let place = version.queue.reserve()?;
+    let place = version.reserve()?;
     let began = Instant::now();
     let (decoder, data) = (version.clone(), body.data.clone());
     let work = if takes_bytes(version) { data.len() } else { json_len.unwrap_or(data.len()) };

@@ -23,7 +23,7 @@ pub async fn compute(
     let (service, version) = (&context.shared.service, &routed.version);
     let Asks { timeout, priority, fresh } = context.asks()?;
     let deadline = service.deadline(routed, timeout);
-    let place = version.queue.reserve()?;
+    let place = version.reserve()?;
     let decoding = version.clone();
     let inputs = service.work(bytes, move || decode(&decoding)).await??;
     service.infer(routed, place, Request { inputs, deadline, priority, fresh }).await
