@@ -23,4 +23,5 @@ mod swapped;
 mod tensorflow;
 mod tidy;
 mod tracing;
+mod tuning;
 mod wire;

@@ -77,7 +77,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let loaded = loader.load_as(spec.clone(), &model_dir, &dir, None)?;
     let rows = loaded.model.signature().batch_mode == BatchMode::Rows;
     // As a server has it that nothing is set of.
-    let limits = spec.limits(Limits {
+    let silent = Limits {
         rule: Rule::default(),
         max_batch: MAX_BATCH,
         max_queue_delay: Duration::ZERO,
@@ -86,7 +86,9 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
         alone: false,
         slo: None,
         weight: 1.0,
-    });
+        cores: 1.0,
+    };
+    let limits = spec.limits(silent, 1);
     let limits = Limits { slo: Some(slo), ..limits };
     let now = Setting {
         engine: loaded.engine,
@@ -107,7 +109,9 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
         loader.load_as(spec, &model_dir, &dir, None)
     };
     let mut machine = Machine::new(cpus, slo, limits, args.seconds, load, tell)?;
-    let pairs = pairs(&now, &agreeing, cpus);
+    // Who holds a batch back for longer keeps the objective under load alone, where batches fill.
+    let delay = now.delay.min(slo.within / 10);
+    let pairs = pairs(&Setting { delay, ..now.clone() }, &agreeing, cpus);
     let largest = if rows { LARGEST } else { 1 };
     let tuned = tune::search(&mut machine, &now, &pairs, slo, largest)?;
     let (best, _) = &tuned.measured[tuned.best];
@@ -154,9 +158,8 @@ fn tell_if_overridden(holds: &ModelSpecFile, best: &Setting, dir: &Path) {
 
 /// All engines with all ways to give them the CPUs.
 fn pairs(now: &Setting, engines: &[(&'static str, Precision)], cpus: usize) -> Vec<Setting> {
-    let splits: Vec<_> = std::iter::successors(Some(1), |threads| Some(threads * 2))
-        .take_while(|threads| *threads <= cpus)
-        .collect();
+    // Those that leave no CPU without work.
+    let splits: Vec<_> = (1..=cpus).filter(|threads| cpus.is_multiple_of(*threads)).collect();
     let of = |(engine, precision): &(&'static str, Precision)| {
         let (engine, precision) = (*engine, *precision);
         let split = |threads: &usize| {

@@ -147,6 +147,7 @@ impl<'a> Machine<'a> {
             max_batch: setting.max_batch,
             max_queue_delay: setting.delay,
             instances: setting.instances,
+            cores: setting.threads as f64,
             ..self.limits
         }
     }
