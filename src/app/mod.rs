@@ -258,6 +258,7 @@ fn settings(
             alone: false,
             slo: None,
             weight: 1.0,
+            cores: 1.0,
         },
     }
 }

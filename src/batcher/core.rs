@@ -48,6 +48,8 @@ pub struct Limits {
     pub slo: Option<Slo>,
     /// The model's part of the compute threads' time while others want it too.
     pub weight: f64,
+    /// Compute threads that a batch is worth: more than one if the engine has threads of its own for it.
+    pub cores: f64,
 }
 
 /// Something that waits to be computed.
@@ -148,7 +150,8 @@ pub struct Core<W> {
 struct Running {
     id: u64,
     queue: QueueId,
-    /// Seconds it should take, and what part of them it would take in a full batch.
+    /// Seconds it should take, and seconds of work that each of them counts: what part of them it would take in
+    /// a full batch, of as many threads as it keeps busy.
     expected: f64,
     part: f64,
     ends: Instant,
@@ -239,7 +242,7 @@ impl<W: Work> Core<W> {
         let Some(queue) = self.queues.get_mut(&id) else { return Ok(()) };
         if let Some(curve) = queue.curve(shape) {
             queue.demand.forget_after(Duration::from_secs_f64(LATELY * curve.exec(1)));
-            queue.demand.add(rows as f64 * curve.share(queue.full(curve)), now);
+            queue.demand.add(queue.work(curve, rows), now);
         }
         self.shares.wait(&queue.model, rows);
         let idle = self.running.len() < self.threads && queue.may_run();
@@ -301,10 +304,10 @@ impl<W: Work> Core<W> {
         self.shares.took(&queue.model, gone);
         let rows = batch.iter().map(Work::rows).sum();
         let (expected, part) = match curve {
-            Some(c) => (c.exec(rows), rows as f64 * c.share(queue.full(c)) / c.exec(rows)),
-            None => (0.0, 1.0),
+            Some(c) => (c.exec(rows), queue.work(c, rows) / c.exec(rows)),
+            None => (0.0, queue.limits.cores),
         };
-        self.shares.start(&queue.model, expected);
+        self.shares.start(&queue.model, expected * queue.limits.cores);
         queue.served.add(expected * part, now);
         let since = queue.limits.slo.map(|_| batch.iter().map(Work::since).collect());
         let ends = now + Duration::from_secs_f64(expected);
@@ -321,16 +324,25 @@ impl<W: Work> Core<W> {
 
     /// A batch that [`Core::next`] gave out has run, and took so long.
     pub fn done(&mut self, run: Run, took: Duration, now: Instant) {
+        self.ended(run, took, true, now);
+    }
+
+    /// A batch that [`Core::next`] gave out failed as one; what it took tells nothing of what batches cost.
+    pub fn failed(&mut self, run: Run, took: Duration, now: Instant) {
+        self.ended(run, took, false, now);
+    }
+
+    fn ended(&mut self, run: Run, took: Duration, tells: bool, now: Instant) {
         let Some(at) = self.running.iter().position(|r| r.id == run.id) else { return };
         let running = self.running.swap_remove(at);
         let Some(queue) = self.queues.get_mut(&run.queue) else { return };
         queue.running -= 1;
         // All its callers may have left before it began.
         let seconds = if run.rows == 0 { 0.0 } else { took.as_secs_f64() };
-        self.shares.settle(&queue.model, seconds - running.expected);
+        self.shares.settle(&queue.model, (seconds - running.expected) * queue.limits.cores);
         queue.served.add((seconds - running.expected) * running.part, now);
         if run.rows > 0 {
-            queue.ran(&run.shape, run.rows, took, now);
+            queue.ran(&run.shape, run.rows, tells.then_some(took), now);
             running.since.iter().for_each(|s| queue.answered(now.saturating_duration_since(*s)));
         }
     }

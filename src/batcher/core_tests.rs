@@ -43,6 +43,7 @@ const LIMITS: Limits = Limits {
     alone: false,
     slo: None,
     weight: 1.0,
+    cores: 1.0,
 };
 
 fn item(id: usize, rows: usize, at: Instant) -> Item {
@@ -245,6 +246,75 @@ fn what_would_miss_its_deadline_is_refused_at_once_and_what_makes_it_is_not() {
     assert!(takes.abs_diff(ms(300)) < ms(5), "{takes:?}");
     assert!(refused.retry_after.abs_diff(ms(10)) < ms(5), "{refused:?}");
     w.push(by(310)).unwrap();
+}
+
+#[test]
+fn what_waits_for_other_versions_of_the_model_and_in_other_shapes_comes_before() {
+    let limits = Limits { max_batch: 4, rule: Rule::Tuned, max_queue_rows: 1000, ..LIMITS };
+    let (mut w, t0) = (tuned(limits), Instant::now());
+    let canary = w.core.open("m".into(), limits);
+    let stranger = w.core.open("other".into(), limits);
+    for (queue, rows) in [(canary, 1), (canary, 4), (stranger, 1), (stranger, 4)] {
+        w.core.learn(queue, rows, ms(20 + 10 * rows as u64));
+    }
+    (0..8).for_each(|i| w.push(item(i, 4, t0)).unwrap());
+    assert_eq!((w.run(t0).len(), w.run(t0).len()), (1, 1));
+    // Two runs of 60 ms are under way, and three of them wait for each thread.
+    let takes = |w: &mut World, queue, shape: &[usize], priority| {
+        let work = Item { deadline: t0 + ms(1), priority, ..item(9, 1, t0) };
+        match w.core.push(queue, shape, vec![work], t0, &mut w.dead) {
+            Err(Refused { why: Short::Deadline(takes), .. }) => takes.as_millis(),
+            other => panic!("{other:?}"),
+        }
+    };
+    // Nobody is refused who is alone in a queue.
+    for queue in [canary, stranger] {
+        w.core.push(queue, &[3], vec![item(8, 1, t0)], t0, &mut w.dead).unwrap();
+    }
+    // Those, and then two rows in 40 ms.
+    let asked = takes(&mut w, canary, &[3], Priority::Normal);
+    assert!((275..=290).contains(&asked), "{asked}");
+    // In another shape it is one row, behind the one that waits in the first: 15 ms for both threads.
+    let asked = takes(&mut w, canary, &[5], Priority::Normal);
+    assert!((272..=287).contains(&asked), "{asked}");
+    let asked = takes(&mut w, canary, &[3], Priority::High);
+    assert!((85..=100).contains(&asked), "{asked}");
+    // Another model does not wait until this one has nothing more.
+    let asked = takes(&mut w, stranger, &[3], Priority::Normal);
+    assert!(asked < 200, "{asked}");
+}
+
+#[test]
+fn a_batch_of_an_engine_with_threads_of_its_own_counts_for_each_of_them() {
+    let of = |cores| {
+        let mut w = tuned(Limits { cores, ..LIMITS });
+        let waits = |w: &World| w.core.report(w.t0)[0].queued_seconds;
+        w.push(item(1, 4, w.t0)).unwrap();
+        w.push(item(2, 4, w.t0)).unwrap();
+        assert_eq!(w.run(w.t0), [1]);
+        w.done(ms(60));
+        let served = w.core.report(w.t0)[0].offered.served;
+        [waits(&w), served]
+    };
+    let (one, two) = (of(1.0), of(2.0));
+    assert!(one.iter().all(|seconds| *seconds > 0.0), "{one:?}");
+    one.iter()
+        .zip(two)
+        .for_each(|(one, two)| assert!((2.0 * one - two).abs() < 1e-9, "{one} {two}"));
+}
+
+#[test]
+fn a_batch_that_failed_as_one_teaches_nothing() {
+    let mut w = tuned(LIMITS);
+    let curve = |w: &World| w.core.report(w.t0)[0].curve.unwrap();
+    let before = curve(&w);
+    for i in 0..50 {
+        w.push(item(i, 1, w.t0)).unwrap();
+        assert_eq!(w.run(w.t0), [i]);
+        let run = w.runs.pop_front().unwrap();
+        w.core.failed(run, ms(900), w.t0);
+    }
+    assert_eq!(curve(&w), before);
 }
 
 #[test]

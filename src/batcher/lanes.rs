@@ -97,6 +97,11 @@ impl<W: Work> Lanes<W> {
         fits.clamp(1, most)
     }
 
+    /// Seconds of a compute thread that so many rows take in full batches.
+    pub fn work(&self, curve: Curve, rows: usize) -> f64 {
+        rows as f64 * curve.share(self.full(curve)) * self.limits.cores
+    }
+
     /// The part of the objective's time that is aimed at.
     pub fn budget(&self) -> Option<Duration> {
         self.limits.slo.map(|slo| slo.within.mul_f64(self.aim.part()))
@@ -112,11 +117,17 @@ impl<W: Work> Lanes<W> {
 
     /// Seconds of compute, in full batches, that wait.
     pub fn seconds(&self) -> f64 {
-        let of = |(shape, lane): (&Shape, &Lane<W>)| {
+        self.seconds_before(Priority::Low, |_| true)
+    }
+
+    /// The same of some of the lanes, and of what goes before work of that priority.
+    pub fn seconds_before(&self, priority: Priority, of: impl Fn(&[usize]) -> bool) -> f64 {
+        let seconds = |(shape, lane): (&Shape, &Lane<W>)| {
             let curve = self.curve(shape)?;
-            Some(lane.rows() as f64 * curve.share(self.full(curve)))
+            Some(self.work(curve, lane.rows_before(priority)))
         };
-        self.lanes.iter().filter(|(_, l)| !l.is_empty()).filter_map(of).sum()
+        let lanes = self.lanes.iter().filter(|(shape, lane)| !lane.is_empty() && of(shape));
+        lanes.filter_map(seconds).sum()
     }
 
     /// Rows before one of that priority, in its own lane and in others.
@@ -201,12 +212,14 @@ impl<W: Work> Lanes<W> {
         self.pays = pays(&self.cost);
     }
 
-    /// A batch of that shape has run, and took so long.
-    pub fn ran(&mut self, shape: &[usize], rows: usize, took: Duration, now: Instant) {
+    /// A batch of that shape has run; `took` is what such a batch takes, if it tells that.
+    pub fn ran(&mut self, shape: &[usize], rows: usize, took: Option<Duration>, now: Instant) {
         let Some(lane) = self.lanes.get_mut(shape) else { return };
         lane.ran(rows, now);
-        lane.cost.learn(rows, took);
-        self.pays = pays(&lane.cost);
+        if let Some(took) = took {
+            lane.cost.learn(rows, took);
+            self.pays = pays(&lane.cost);
+        }
     }
 
     /// An answer came so long after its request.

@@ -81,6 +81,16 @@ impl Drop for Place {
     }
 }
 
+/// A batch that a thread is done with.
+pub(super) struct Ran {
+    /// Which.
+    pub run: Run,
+    /// How long it kept the thread.
+    pub took: Duration,
+    /// Whether it was computed as one, as it was given out.
+    pub whole: bool,
+}
+
 impl Scheduler {
     /// Starts the compute threads. Whoever decodes has threads of their own.
     pub fn start(threads: Threads, metrics: Arc<Metrics>) -> std::io::Result<Scheduler> {
@@ -110,7 +120,7 @@ impl Scheduler {
         Meter { shared: self.shared.clone() }
     }
 
-    /// A queue for a version. `limits.instances` is capped by the compute threads.
+    /// A queue for a version. There run no more of its batches at once than there are compute threads.
     pub fn open(&self, target: Arc<Target>, mut limits: Limits) -> Queue {
         let mode = target.model.signature().batch_mode;
         limits.alone = mode == BatchMode::Whole;
@@ -157,11 +167,13 @@ impl Shared {
 
     /// Says that a batch ran, so that its version may have another instance again, and blocks until there
     /// is the next; `None` when the server stops and nothing is left. One lock for both.
-    pub fn take(&self, done: Option<(Run, Duration)>) -> Option<(Run, Vec<Job>)> {
+    pub fn take(&self, done: Option<Ran>) -> Option<(Run, Vec<Job>)> {
         let mut dead = Vec::new();
         let mut state = self.lock();
-        if let Some((run, took)) = done {
-            state.core.done(run, took, Instant::now());
+        match done {
+            Some(Ran { run, took, whole: true }) => state.core.done(run, took, Instant::now()),
+            Some(Ran { run, took, whole: false }) => state.core.failed(run, took, Instant::now()),
+            None => {}
         }
         loop {
             let next = state.core.next(Instant::now(), &mut dead);
@@ -257,10 +269,20 @@ impl Queue {
     /// A place for a request whose body is there and is about to be decoded. It counts as one
     /// row, since nobody has looked into it yet.
     pub fn reserve(&self) -> Result<Place, InferError> {
-        let (preparing, since) = (self.preparing.clone(), Instant::now());
-        let place = Place { preparing, since, images: false };
-        let others = place.preparing.fetch_add(1, Ordering::Relaxed);
-        self.room_beside(others).map(|()| place)
+        let place = self.place();
+        self.admit(&place).map(|()| place)
+    }
+
+    /// A place for a request that may not need the queue. [`Queue::admit`] decides once it does.
+    pub fn place(&self) -> Place {
+        self.preparing.fetch_add(1, Ordering::Relaxed);
+        Place { preparing: self.preparing.clone(), since: Instant::now(), images: false }
+    }
+
+    /// Refuses who holds a place and has no chance.
+    pub fn admit(&self, _: &Place) -> Result<(), InferError> {
+        // Its own place is not in its way.
+        self.room_beside(self.preparing.load(Ordering::Relaxed).saturating_sub(1))
     }
 
     /// Hands images of the request that holds `place` to decoders, unless its answer would come too late.

@@ -73,6 +73,7 @@ fn bench_within(takes_ms: u64, max_batch: usize, max_queue_rows: usize, slo: Opt
         alone: false,
         slo,
         weight: 1.0,
+        cores: 1.0,
     };
     let queue = Arc::new(scheduler.open(target, limits));
     Bench { scheduler, queue, model, metrics }

@@ -120,6 +120,7 @@ pub fn limits(rule: Rule, max_batch: usize, delay_ms: f64, slo: Option<Slo>) -> 
         alone: false,
         slo,
         weight: 1.0,
+        cores: 1.0,
     }
 }
 

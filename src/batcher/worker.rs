@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::job::{Job, Reply, Target};
-use super::scheduler::Shared;
+use super::scheduler::{Ran, Shared};
 use crate::engine::{self, Batch, BatchMode, EngineError};
 use crate::tensor::Tensor;
 
@@ -11,20 +11,24 @@ pub(super) fn run(shared: &Shared) {
     let mut done = None;
     while let Some((run, batch)) = shared.take(done.take()) {
         let start = Instant::now();
+        let mut whole = true;
         if !batch.is_empty() {
             let _at_work = shared.headroom.at_work();
             shared.metrics.threads_busy.inc();
-            compute(batch, start);
+            whole = compute(batch, start);
             shared.metrics.threads_busy.dec();
         }
-        done = Some((run, start.elapsed()));
+        done = Some(Ran { run, took: start.elapsed(), whole });
     }
 }
 
-fn compute(batch: Vec<Job>, start: Instant) {
-    let Some(target) = batch.first().map(|j| j.target.clone()) else { return };
+/// Tells whether it was computed as one.
+fn compute(batch: Vec<Job>, start: Instant) -> bool {
+    let Some(target) = batch.first().map(|j| j.target.clone()) else { return true };
     batch.iter().for_each(|j| target.metrics.dequeued(start - j.enqueued));
-    match run_once(&target, &batch) {
+    let ran = run_once(&target, &batch);
+    let whole = ran.is_ok();
+    match ran {
         Ok((outputs, took)) => scatter(&target, batch, &outputs, start, took),
         // One bad row fails the whole run; alone it fails alone. Once, so that a broken engine
         // costs each request two runs and not more.
@@ -36,6 +40,7 @@ fn compute(batch: Vec<Job>, start: Instant) {
         }
         Err(error) => batch.into_iter().for_each(|job| fail(&target, job, error.clone())),
     }
+    whole
 }
 
 fn run_once(target: &Target, jobs: &[Job]) -> Result<(Vec<Tensor>, Duration), EngineError> {

@@ -251,8 +251,22 @@ impl ModelSpecFile {
         Ok(Traffic::Weighted(weights))
     }
 
-    /// The queue's limits, `defaults` where the file is silent.
-    pub fn limits(&self, defaults: Limits) -> Limits {
+    /// Batches that run at once, where the server runs `most` with `threads` each: a model whose runs have threads
+    /// of their own runs fewer, so that the CPUs are not asked for twice.
+    pub fn instances(&self, most: usize, threads: usize) -> usize {
+        let own = self.threads.unwrap_or(threads).max(1);
+        let fit = (most * threads / own).clamp(1, most.max(1));
+        self.batching.instances.unwrap_or(fit)
+    }
+
+    /// Batches of the server's that one of the model's is worth, by the threads it keeps busy.
+    fn cores(&self, threads: usize) -> f64 {
+        let own = self.threads.unwrap_or(threads);
+        (own as f64 / threads.max(1) as f64).max(1.0)
+    }
+
+    /// The queue's limits, `defaults` where the file is silent and the server gives a run so many threads.
+    pub fn limits(&self, defaults: Limits, threads: usize) -> Limits {
         let b = &self.batching;
         let delay = b.max_queue_delay_ms.map(|ms| Duration::from_secs_f64(ms / 1e3));
         Limits {
@@ -260,10 +274,11 @@ impl ModelSpecFile {
             max_batch: b.max_batch.unwrap_or(defaults.max_batch),
             max_queue_delay: delay.unwrap_or(defaults.max_queue_delay),
             max_queue_rows: b.max_queue_rows.unwrap_or(defaults.max_queue_rows),
-            instances: b.instances.unwrap_or(defaults.instances),
+            instances: self.instances(defaults.instances, threads),
             alone: defaults.alone,
             slo: self.slo.or(defaults.slo),
             weight: self.weight.unwrap_or(defaults.weight),
+            cores: self.cores(threads),
         }
     }
 }
@@ -311,12 +326,24 @@ mod tests {
             alone: false,
             slo: None,
             weight: 1.0,
+            cores: 1.0,
         };
-        assert_eq!(parse("").unwrap().limits(defaults), defaults);
+        assert_eq!(parse("").unwrap().limits(defaults, 1), defaults);
         let text = "slo = \"p99=50ms\"\nweight = 2.5\n[batching]\nrule = \"all\"";
         let slo = Slo { share: 0.99, within: Duration::from_millis(50) };
         let wanted = Limits { rule: Rule::All, slo: Some(slo), weight: 2.5, ..defaults };
-        assert_eq!(parse(text).unwrap().limits(defaults), wanted);
+        assert_eq!(parse(text).unwrap().limits(defaults, 1), wanted);
+        let instances = |text: &str| {
+            let spec = parse(text).unwrap();
+            [spec.instances(8, 1), spec.instances(2, 4), spec.limits(defaults, 1).instances]
+        };
+        let cores = |text: &str| [1, 4].map(|n| parse(text).unwrap().limits(defaults, n).cores);
+        assert_eq!([cores(""), cores("threads = 2")], [[1.0, 1.0], [2.0, 1.0]]);
+        assert_eq!(instances(""), [8, 2, 2]);
+        assert_eq!(instances("threads = 2"), [4, 2, 1]);
+        assert_eq!(instances("threads = 3"), [2, 2, 1]);
+        assert_eq!(instances("threads = 64"), [1, 1, 1]);
+        assert_eq!(instances("threads = 2\n[batching]\ninstances = 3"), [3, 3, 3]);
         let error = parse("slo = \"50ms\"").unwrap_err();
         assert!(error.contains("m/model.toml:1") && error.contains("write p99=50ms"), "{error}");
         assert!(parse("threads = 0").unwrap_err().contains("threads lies between"));

@@ -119,7 +119,7 @@ impl Loop {
         let loader = &self.settings.loader;
         let loaded =
             loader.load(&dir, &dir.join(version.to_string()), Some(&files)).and_then(|loaded| {
-                let limits = loaded.spec.limits(self.settings.limits);
+                let limits = loaded.spec.limits(self.settings.limits, loader.threads);
                 let runs = load::warm_up(&loaded, limits.max_batch)?;
                 Ok((loaded, limits, runs))
             });

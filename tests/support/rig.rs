@@ -48,6 +48,7 @@ impl Rig {
             alone: false,
             slo: None,
             weight: 1.0,
+            cores: 1.0,
         };
         let poll = Duration::from_millis(100);
         let root = dir.path().to_owned();

@@ -157,6 +157,14 @@ impl<W: Work> Core<W> {
             let theirs: f64 = theirs.map(Lanes::seconds).sum();
             each += (each * others).min(theirs / ahead as f64);
         }
+        // What the model has in other lanes and versions goes by age, so that it comes before.
+        let before = match shape {
+            Some(shape) => queue.seconds_before(priority, |lane| lane != shape),
+            None => 0.0,
+        };
+        let siblings = self.queues.iter().filter(|(i, q)| **i != id && q.model == queue.model);
+        let versions: f64 = siblings.map(|(_, q)| q.seconds_before(priority, |_| true)).sum();
+        let before = (before + versions) / self.threads.max(1) as f64;
         let mut free = std::mem::take(&mut self.scratch);
         free.clear();
         let slots = queue.limits.instances.min(self.threads).max(1);
@@ -166,6 +174,7 @@ impl<W: Work> Core<W> {
         free.resize(free.len().max(if own_only { slots } else { self.threads }), 0.0);
         free.sort_unstable_by(f64::total_cmp);
         free.truncate(slots);
+        free.iter_mut().for_each(|slot| *slot += before);
         let seconds = finish(&mut free, ahead, each, own);
         self.scratch = free;
         Some(bounded(seconds))
@@ -175,9 +184,9 @@ impl<W: Work> Core<W> {
     pub fn refused(&mut self, id: QueueId, rows: usize, images: f64, now: Instant) {
         let part = self.decoders_part();
         let Some(queue) = self.queues.get_mut(&id) else { return };
-        let share = queue.last_curve().map_or(0.0, |c| c.share(queue.full(c)));
+        let computing = queue.last_curve().map_or(0.0, |c| queue.work(c, rows));
         let decoding = queue.decoding.cpu(images) * part;
-        queue.refused.add(rows as f64 * share + decoding, now);
+        queue.refused.add(computing + decoding, now);
     }
 }
 

@@ -50,7 +50,12 @@ impl Candidates {
         }
         if pairs.is_empty() && asked != AskedPrecision::Bf16 {
             let what = format.title();
-            let what = format!("no engine that reads {what} is here; `ocelli engines` tells why");
+            let mut what =
+                format!("no engine that reads {what} is here; `ocelli engines` tells why");
+            if format == Format::TfLite {
+                what += "; or make ONNX of it: `python -m tf2onnx.convert --tflite model.tflite \
+                         --output model.onnx`";
+            }
             return Err(LoadError::NoEngine(vec![what]));
         }
         if pairs.is_empty() {
@@ -133,6 +138,7 @@ mod tests {
         let of = Candidates::of(&Engines::embedded(), &ModelSpecFile::default(), Format::TfLite);
         let error = of.err().unwrap().to_string();
         assert!(error.contains("no engine that reads TensorFlow Lite is here"), "{error}");
+        assert!(error.contains("tf2onnx.convert --tflite"), "{error}");
     }
 
     #[test]

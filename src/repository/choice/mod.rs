@@ -117,7 +117,7 @@ impl Ask<'_> {
     /// Runs at once.
     fn instances(&self) -> usize {
         let most = self.loader.instances;
-        self.spec.batching.instances.map_or(most, |asked| asked.min(most))
+        self.spec.instances(most, self.loader.threads).min(most)
     }
 
     fn load(
