@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.request
@@ -12,16 +11,11 @@ from threading import Event, Thread
 
 import pytest
 
+from balancer import free_port
 from clients import Http
 from fleet import ALL, Fleet, put_model, put_version, times, until
 
 PROMETHEUS = os.environ.get("PROMETHEUS") or shutil.which("prometheus")
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @contextmanager

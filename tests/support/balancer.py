@@ -1,6 +1,7 @@
 """The balancer that deploy/ ships, in front of real servers: HAProxy with the configuration of deploy/compose, but for
 addresses."""
 
+import random
 import re
 import shutil
 import socket
@@ -13,10 +14,20 @@ NAMED = ("ocelli-1", "ocelli-2", "ocelli-3")
 """The servers in it."""
 
 
+EPHEMERAL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+"""From here on connections take ports for themselves: one that was free might be in use before it is listened on."""
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    while True:
+        port = random.randrange(EPHEMERAL // 2, EPHEMERAL)
+        with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 class Balancer:
