@@ -279,6 +279,11 @@ fn what_waits_for_other_versions_of_the_model_and_in_other_shapes_comes_before()
     assert!((272..=287).contains(&asked), "{asked}");
     let asked = takes(&mut w, canary, &[3], Priority::High);
     assert!((85..=100).contains(&asked), "{asked}");
+    // What may not have both threads is in the way on one alone: 60 ms, and 40 ms.
+    w.core.set_instances(w.queue, 1);
+    let asked = takes(&mut w, canary, &[3], Priority::Normal);
+    assert!((95..=110).contains(&asked), "{asked}");
+    w.core.set_instances(w.queue, 2);
     // Another model does not wait until this one has nothing more.
     let asked = takes(&mut w, stranger, &[3], Priority::Normal);
     assert!(asked < 200, "{asked}");

@@ -117,14 +117,15 @@ impl<W: Work> Lanes<W> {
 
     /// Seconds of compute, in full batches, that wait.
     pub fn seconds(&self) -> f64 {
-        self.seconds_before(Priority::Low, |_| true)
+        self.runs_before(Priority::Low, |_| true) * self.limits.cores
     }
 
-    /// The same of some of the lanes, and of what goes before work of that priority.
-    pub fn seconds_before(&self, priority: Priority, of: impl Fn(&[usize]) -> bool) -> f64 {
+    /// Seconds that runs take, in full batches, of what waits in some of the lanes and goes before work of that
+    /// priority.
+    pub fn runs_before(&self, priority: Priority, of: impl Fn(&[usize]) -> bool) -> f64 {
         let seconds = |(shape, lane): (&Shape, &Lane<W>)| {
             let curve = self.curve(shape)?;
-            Some(self.work(curve, lane.rows_before(priority)))
+            Some(lane.rows_before(priority) as f64 * curve.share(self.full(curve)))
         };
         let lanes = self.lanes.iter().filter(|(shape, lane)| !lane.is_empty() && of(shape));
         lanes.filter_map(seconds).sum()

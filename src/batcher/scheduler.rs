@@ -70,14 +70,17 @@ pub struct Queue {
 /// A place in a queue, held while a request is decoded: so that no work is put into a request
 /// that the queue would then refuse.
 pub struct Place {
-    preparing: Arc<AtomicUsize>,
+    /// Of its queue, if it counts there.
+    preparing: Option<Arc<AtomicUsize>>,
     since: Instant,
     images: bool,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.preparing.fetch_sub(1, Ordering::Relaxed);
+        if let Some(preparing) = &self.preparing {
+            preparing.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -88,7 +91,7 @@ pub(super) struct Ran {
     /// How long it kept the thread.
     pub took: Duration,
     /// Whether it was computed as one, as it was given out.
-    pub whole: bool,
+    pub as_one: bool,
 }
 
 impl Scheduler {
@@ -171,8 +174,8 @@ impl Shared {
         let mut dead = Vec::new();
         let mut state = self.lock();
         match done {
-            Some(Ran { run, took, whole: true }) => state.core.done(run, took, Instant::now()),
-            Some(Ran { run, took, whole: false }) => state.core.failed(run, took, Instant::now()),
+            Some(Ran { run, took, as_one: true }) => state.core.done(run, took, Instant::now()),
+            Some(Ran { run, took, as_one: false }) => state.core.failed(run, took, Instant::now()),
             None => {}
         }
         loop {
@@ -269,20 +272,23 @@ impl Queue {
     /// A place for a request whose body is there and is about to be decoded. It counts as one
     /// row, since nobody has looked into it yet.
     pub fn reserve(&self) -> Result<Place, InferError> {
-        let place = self.place();
-        self.admit(&place).map(|()| place)
+        let mut place = self.place();
+        self.admit(&mut place).map(|()| place)
     }
 
-    /// A place for a request that may not need the queue. [`Queue::admit`] decides once it does.
+    /// A place for a request that may not have to be computed, and takes no room before it is [admitted](Queue::admit).
     pub fn place(&self) -> Place {
-        self.preparing.fetch_add(1, Ordering::Relaxed);
-        Place { preparing: self.preparing.clone(), since: Instant::now(), images: false }
+        Place { preparing: None, since: Instant::now(), images: false }
     }
 
-    /// Refuses who holds a place and has no chance.
-    pub fn admit(&self, _: &Place) -> Result<(), InferError> {
-        // Its own place is not in its way.
-        self.room_beside(self.preparing.load(Ordering::Relaxed).saturating_sub(1))
+    /// Takes room for who holds a place and has none yet, or refuses.
+    pub fn admit(&self, place: &mut Place) -> Result<(), InferError> {
+        if place.preparing.is_some() {
+            return Ok(());
+        }
+        let others = self.preparing.fetch_add(1, Ordering::Relaxed);
+        place.preparing = Some(self.preparing.clone());
+        self.room_beside(others)
     }
 
     /// Hands images of the request that holds `place` to decoders, unless its answer would come too late.

@@ -11,14 +11,14 @@ pub(super) fn run(shared: &Shared) {
     let mut done = None;
     while let Some((run, batch)) = shared.take(done.take()) {
         let start = Instant::now();
-        let mut whole = true;
+        let mut as_one = true;
         if !batch.is_empty() {
             let _at_work = shared.headroom.at_work();
             shared.metrics.threads_busy.inc();
-            whole = compute(batch, start);
+            as_one = compute(batch, start);
             shared.metrics.threads_busy.dec();
         }
-        done = Some(Ran { run, took: start.elapsed(), whole });
+        done = Some(Ran { run, took: start.elapsed(), as_one });
     }
 }
 
@@ -27,7 +27,7 @@ fn compute(batch: Vec<Job>, start: Instant) -> bool {
     let Some(target) = batch.first().map(|j| j.target.clone()) else { return true };
     batch.iter().for_each(|j| target.metrics.dequeued(start - j.enqueued));
     let ran = run_once(&target, &batch);
-    let whole = ran.is_ok();
+    let as_one = ran.is_ok();
     match ran {
         Ok((outputs, took)) => scatter(&target, batch, &outputs, start, took),
         // One bad row fails the whole run; alone it fails alone. Once, so that a broken engine
@@ -40,7 +40,7 @@ fn compute(batch: Vec<Job>, start: Instant) -> bool {
         }
         Err(error) => batch.into_iter().for_each(|job| fail(&target, job, error.clone())),
     }
-    whole
+    as_one
 }
 
 fn run_once(target: &Target, jobs: &[Job]) -> Result<(Vec<Tensor>, Duration), EngineError> {

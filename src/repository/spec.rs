@@ -251,12 +251,12 @@ impl ModelSpecFile {
         Ok(Traffic::Weighted(weights))
     }
 
-    /// Batches that run at once, where the server runs `most` with `threads` each: a model whose runs have threads
+    /// Batches that run at once, where the server runs `most` at most, with `threads` each: a model whose runs have threads
     /// of their own runs fewer, so that the CPUs are not asked for twice.
     pub fn instances(&self, most: usize, threads: usize) -> usize {
         let own = self.threads.unwrap_or(threads).max(1);
         let fit = (most * threads / own).clamp(1, most.max(1));
-        self.batching.instances.unwrap_or(fit)
+        self.batching.instances.unwrap_or(fit).min(most)
     }
 
     /// Batches of the server's that one of the model's is worth, by the threads it keeps busy.
@@ -343,7 +343,7 @@ mod tests {
         assert_eq!(instances("threads = 2"), [4, 2, 1]);
         assert_eq!(instances("threads = 3"), [2, 2, 1]);
         assert_eq!(instances("threads = 64"), [1, 1, 1]);
-        assert_eq!(instances("threads = 2\n[batching]\ninstances = 3"), [3, 3, 3]);
+        assert_eq!(instances("threads = 2\n[batching]\ninstances = 3"), [3, 2, 2]);
         let error = parse("slo = \"50ms\"").unwrap_err();
         assert!(error.contains("m/model.toml:1") && error.contains("write p99=50ms"), "{error}");
         assert!(parse("threads = 0").unwrap_err().contains("threads lies between"));

@@ -102,10 +102,8 @@ impl InferenceService {
         keep_bound: bool,
     ) -> Result<Computed, InferError> {
         let (version, deadline) = (&routed.version, request.deadline);
-        if version.cache.is_some() {
-            // Only now is it known that no answer is kept.
-            version.queue.admit(&place)?;
-        }
+        // Where answers are kept, only now is it known that none is.
+        version.queue.admit(&mut place)?;
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
         let mut preprocess = Duration::ZERO;
         for (name, value) in request.inputs {

@@ -51,7 +51,7 @@ impl Tuned {
 }
 
 /// Looks for the best setting. `now` holds at present, `pairs` are all engines and splits that may be taken,
-/// with the batching of `now`, and no batch has more than `largest` rows.
+/// with the batching that is tried first, and no batch has more than `largest` rows.
 pub fn search<R: Rig>(
     rig: &mut R,
     now: &Setting,

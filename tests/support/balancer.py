@@ -20,7 +20,8 @@ EPHEMERAL = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split
 
 def free_port() -> int:
     while True:
-        port = random.randrange(EPHEMERAL // 2, EPHEMERAL)
+        # 1 to 1023 are not everybody's.
+        port = random.randrange(max(1024, EPHEMERAL // 2), max(2048, EPHEMERAL))
         with socket.socket() as s:
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

@@ -157,14 +157,6 @@ impl<W: Work> Core<W> {
             let theirs: f64 = theirs.map(Lanes::seconds).sum();
             each += (each * others).min(theirs / ahead as f64);
         }
-        // What the model has in other lanes and versions goes by age, so that it comes before.
-        let before = match shape {
-            Some(shape) => queue.seconds_before(priority, |lane| lane != shape),
-            None => 0.0,
-        };
-        let siblings = self.queues.iter().filter(|(i, q)| **i != id && q.model == queue.model);
-        let versions: f64 = siblings.map(|(_, q)| q.seconds_before(priority, |_| true)).sum();
-        let before = (before + versions) / self.threads.max(1) as f64;
         let mut free = std::mem::take(&mut self.scratch);
         free.clear();
         let slots = queue.limits.instances.min(self.threads).max(1);
@@ -174,10 +166,28 @@ impl<W: Work> Core<W> {
         free.resize(free.len().max(if own_only { slots } else { self.threads }), 0.0);
         free.sort_unstable_by(f64::total_cmp);
         free.truncate(slots);
-        free.iter_mut().for_each(|slot| *slot += before);
+        self.let_pass(id, shape, priority, &mut free);
         let seconds = finish(&mut free, ahead, each, own);
         self.scratch = free;
         Some(bounded(seconds))
+    }
+
+    /// Adds what the model has waiting in other lanes and versions to the seconds until each thread is free: among
+    /// them it goes by age, and so before who comes now.
+    fn let_pass(&self, id: QueueId, shape: Option<&[usize]>, priority: Priority, free: &mut [f64]) {
+        let Some(queue) = self.queues.get(&id) else { return };
+        let slots = free.len().max(1);
+        if let Some(shape) = shape {
+            let lanes = queue.runs_before(priority, |lane| lane != shape) / slots as f64;
+            free.iter_mut().for_each(|slot| *slot += lanes);
+        }
+        for (_, other) in self.queues.iter().filter(|(i, q)| **i != id && q.model == queue.model) {
+            let theirs = other.limits.instances.clamp(1, self.threads.max(1));
+            // As far as they are not those that this queue can't have anyway.
+            let shared = (theirs + slots).saturating_sub(self.threads);
+            let seconds = other.runs_before(priority, |_| true) / theirs as f64;
+            free.iter_mut().take(shared).for_each(|slot| *slot += seconds);
+        }
     }
 
     /// Counts work that was not taken: rows, and those of their images that no CPU time went into.

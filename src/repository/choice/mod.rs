@@ -116,8 +116,7 @@ impl Ask<'_> {
 
     /// Runs at once.
     fn instances(&self) -> usize {
-        let most = self.loader.instances;
-        self.spec.instances(most, self.loader.threads).min(most)
+        self.spec.instances(self.loader.instances, self.loader.threads)
     }
 
     fn load(
