@@ -210,9 +210,9 @@ fn a_heavy_model_does_not_starve_a_light_one() {
 fn models_that_both_want_more_get_compute_by_weight() {
     for (of_heavy, of_light) in [(1.0, 1.0), (1.0, 3.0), (4.0, 1.0)] {
         let mut world = [heavy(of_heavy, 2.0), light(of_light, 2.0)];
-        // As much work in each queue, so that none outlasts the other by much at the end.
-        world[0].limits.max_queue_rows = 32;
-        world[1].limits.max_queue_rows = 1600;
+        // Work in each queue by its weight, so that none outlasts the other at the end.
+        world[0].limits.max_queue_rows = (32.0 * of_heavy) as usize;
+        world[1].limits.max_queue_rows = (1600.0 * of_light) as usize;
         let outcomes = run(THREADS, &world, 3);
         let got = outcomes[0].compute / outcomes[1].compute;
         let wanted = of_heavy / of_light;

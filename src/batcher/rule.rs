@@ -33,6 +33,9 @@ const MOST_LOAD: f64 = 0.8;
 /// that has lost its fixed part from having every batch be one row, and so from ever being put right.
 const HAND_OVER: f64 = 25e-6;
 
+/// A row more is worth it for the sake of rows to come if it saves each of them this part of its time.
+const WORTH: f64 = 0.01;
+
 /// What is known when a thread takes a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -60,9 +63,9 @@ pub struct Moment {
 /// `p`, `n` rows are followed by `n * p / (1 - p)` until none wait.
 ///
 /// And the longer no thread was idle, the more rows have suffered from batches that were too small, so that those
-/// count too, up to an even part for each thread and one more that waits. Callers who wait for their answers come
-/// back together: were all of them taken at once, the threads would be idle until then, and were they taken in
-/// uneven parts, some would wait for others who came after them.
+/// count too, as long as a row more saves something, and up to an even part for each thread and one more that waits.
+/// Callers who wait for their answers come back together: were all of them taken at once, the threads would be idle
+/// until then, and were they taken in uneven parts, some would wait for others who came after them.
 pub fn rows(curve: Curve, at: Moment) -> usize {
     let most = at.most.max(1);
     let threads = at.threads.max(1);
@@ -73,7 +76,9 @@ pub fn rows(curve: Curve, at: Moment) -> usize {
         if root.is_finite() { (root - 1e-9).ceil() as usize } else { most }
     };
     let even = (at.waiting + at.under_way).div_ceil(threads + 1);
-    let mut rows = best(at.waiting).max(best(at.waiting + at.taken).min(even));
+    // The b-th row of a batch saves each of them `fixed / (b * (b - 1))`.
+    let worth = (0.5 + (0.25 + fixed / (WORTH * curve.row)).sqrt()) as usize;
+    let mut rows = best(at.waiting).max(best(at.waiting + at.taken).min(even).min(worth));
     // Threads with nothing to do take a part each, if that saves more time than another batch costs.
     let part = at.waiting.div_ceil(at.idle.max(1));
     let spared = curve.row * rows.min(at.waiting).saturating_sub(part) as f64;
@@ -124,16 +129,30 @@ mod tests {
             load: 0.0,
             most: 32,
         };
-        let curve = Curve { fixed: 1.0, row: 4.0 };
+        let curve = Curve { fixed: 12.0, row: 4.0 };
         let after = |taken| rows(curve, Moment { taken, ..at });
-        assert_eq!([after(0), after(100), after(1000), after(100_000)], [3, 6, 16, 16]);
+        assert_eq!([after(0), after(20), after(100), after(100_000)], [10, 12, 16, 16]);
         // An even part bounds no batches whose cost is that of the batch.
         assert_eq!(rows(Curve { fixed: 40.0, ..curve }, at), 17);
     }
 
     #[test]
+    fn nothing_is_joined_for_rows_to_come_that_saves_them_nothing() {
+        let part = |fixed| {
+            let (waiting, taken, under_way, threads, idle) = (8, 1_000_000, 8, 1, 1);
+            let at = Moment { waiting, taken, under_way, threads, idle, load: 0.0, most: 32 };
+            rows(Curve { fixed, row: 1.0 }, at)
+        };
+        // The second row saves half of what a batch costs, the third a sixth of it.
+        assert_eq!(
+            [part(0.019), part(0.021), part(0.059), part(0.061), part(1.0)],
+            [1, 2, 2, 3, 8]
+        );
+    }
+
+    #[test]
     fn callers_who_come_back_are_taken_in_even_parts() {
-        let curve = Curve { fixed: 0.1, row: 1.0 };
+        let curve = Curve { fixed: 0.2, row: 1.0 };
         let part = |waiting, under_way, threads| {
             let (taken, idle, load, most) = (10_000, 1, 0.8, 32);
             rows(curve, Moment { waiting, taken, under_way, threads, idle, load, most })
