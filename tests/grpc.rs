@@ -43,10 +43,22 @@ where
     M: Message + Send + Sync + 'static,
     R: Message + Default + Send + Sync + 'static,
 {
+    answer(channel, rpc, message).await.map(tonic::Response::into_inner)
+}
+
+/// The same with its metadata.
+async fn answer<M, R>(
+    channel: &Channel,
+    rpc: &str,
+    message: M,
+) -> Result<tonic::Response<R>, Status>
+where
+    M: Message + Send + Sync + 'static,
+    R: Message + Default + Send + Sync + 'static,
+{
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.unwrap();
-    let codec = ProstCodec::<M, R>::default();
-    client.unary(Request::new(message), path(rpc), codec).await.map(tonic::Response::into_inner)
+    client.unary(Request::new(message), path(rpc), ProstCodec::<M, R>::default()).await
 }
 
 async fn infer(
@@ -247,11 +259,8 @@ fn an_answer_tells_which_version_computed_it_and_how() {
     let server = Server::start(dir.path().to_str().unwrap());
     run(async {
         let channel = channel(&server).await;
-        let mut client = tonic::client::Grpc::new(channel);
-        client.ready().await.unwrap();
-        let codec = ProstCodec::<ModelInferRequest, ModelInferResponse>::default();
-        let request = Request::new(raw("affine", "x", &[1, 2], &[1.0, 2.0]));
-        let answer = client.unary(request, path(INFER), codec).await.unwrap();
+        let request = raw("affine", "x", &[1, 2], &[1.0, 2.0]);
+        let answer = answer::<_, ModelInferResponse>(&channel, INFER, request).await.unwrap();
         let told = |name| answer.metadata().get(name).map(|v| v.to_str().unwrap());
         assert_eq!(told("x-ocelli-model-version"), Some("1"));
         assert_eq!(told("x-ocelli-engine"), Some("tract"));

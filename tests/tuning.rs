@@ -46,13 +46,10 @@ fn finds_what_keeps_the_objective_and_writes_it_where_the_server_reads_it() {
     let told: Value = serde_json::from_slice(&out.stdout).unwrap();
     // All ways to give two CPUs to the one engine that is here.
     let raw = told["raw"].as_array().unwrap();
-    let mut splits: Vec<_> = raw
-        .iter()
-        .map(|r| (r["setting"]["instances"].clone(), r["setting"]["threads"].clone()))
-        .map(|(instances, threads)| (instances.as_u64().unwrap(), threads.as_u64().unwrap()))
-        .collect();
+    let split = |r: &Value| ["instances", "threads"].map(|key| r["setting"][key].as_u64().unwrap());
+    let mut splits: Vec<_> = raw.iter().map(split).collect();
     splits.sort_unstable();
-    assert_eq!(splits, [(1, 2), (2, 1)]);
+    assert_eq!(splits, [[1, 2], [2, 1]]);
     assert!(raw.iter().all(|r| r["rows_per_second"].as_f64().unwrap() > 0.0), "{told:#}");
     let measured = told["measured"].as_array().unwrap();
     assert_eq!(measured[0]["setting"]["max_queue_delay_ms"], 60.0);

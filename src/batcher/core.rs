@@ -322,17 +322,9 @@ impl<W: Work> Core<W> {
         self.queues.values().any(|q| q.queued > 0 && q.may_run())
     }
 
-    /// A batch that [`Core::next`] gave out has run, and took so long.
-    pub fn done(&mut self, run: Run, took: Duration, now: Instant) {
-        self.ended(run, took, true, now);
-    }
-
-    /// A batch that [`Core::next`] gave out failed as one; what it took tells nothing of what batches cost.
-    pub fn failed(&mut self, run: Run, took: Duration, now: Instant) {
-        self.ended(run, took, false, now);
-    }
-
-    fn ended(&mut self, run: Run, took: Duration, tells: bool, now: Instant) {
+    /// A batch that [`Core::next`] gave out has run, and took so long; unless it was computed `as_one`, that tells
+    /// nothing of what batches cost.
+    pub fn done(&mut self, run: Run, took: Duration, as_one: bool, now: Instant) {
         let Some(at) = self.running.iter().position(|r| r.id == run.id) else { return };
         let running = self.running.swap_remove(at);
         let Some(queue) = self.queues.get_mut(&run.queue) else { return };
@@ -342,7 +334,7 @@ impl<W: Work> Core<W> {
         self.shares.settle(&queue.model, (seconds - running.expected) * queue.limits.cores);
         queue.served.add((seconds - running.expected) * running.part, now);
         if run.rows > 0 {
-            queue.ran(&run.shape, run.rows, tells.then_some(took), now);
+            queue.ran(&run.shape, run.rows, as_one.then_some(took), now);
             running.since.iter().for_each(|s| queue.answered(now.saturating_duration_since(*s)));
         }
     }

@@ -101,7 +101,7 @@ impl World {
     /// The batch that was taken first has run.
     fn done(&mut self, took: Duration) {
         let run = self.runs.pop_front().unwrap();
-        self.core.done(run, took, self.t0);
+        self.core.done(run, took, true, self.t0);
     }
 }
 
@@ -317,7 +317,7 @@ fn a_batch_that_failed_as_one_teaches_nothing() {
         w.push(item(i, 1, w.t0)).unwrap();
         assert_eq!(w.run(w.t0), [i]);
         let run = w.runs.pop_front().unwrap();
-        w.core.failed(run, ms(900), w.t0);
+        w.core.done(run, ms(900), false, w.t0);
     }
     assert_eq!(curve(&w), before);
 }

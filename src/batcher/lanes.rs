@@ -99,7 +99,12 @@ impl<W: Work> Lanes<W> {
 
     /// Seconds of a compute thread that so many rows take in full batches.
     pub fn work(&self, curve: Curve, rows: usize) -> f64 {
-        rows as f64 * curve.share(self.full(curve)) * self.limits.cores
+        self.runs(curve, rows) * self.limits.cores
+    }
+
+    /// Seconds that runs of so many rows take in full batches.
+    fn runs(&self, curve: Curve, rows: usize) -> f64 {
+        rows as f64 * curve.share(self.full(curve))
     }
 
     /// The part of the objective's time that is aimed at.
@@ -125,7 +130,7 @@ impl<W: Work> Lanes<W> {
     pub fn runs_before(&self, priority: Priority, of: impl Fn(&[usize]) -> bool) -> f64 {
         let seconds = |(shape, lane): (&Shape, &Lane<W>)| {
             let curve = self.curve(shape)?;
-            Some(lane.rows_before(priority) as f64 * curve.share(self.full(curve)))
+            Some(self.runs(curve, lane.rows_before(priority)))
         };
         let lanes = self.lanes.iter().filter(|(shape, lane)| !lane.is_empty() && of(shape));
         lanes.filter_map(seconds).sum()

@@ -173,10 +173,8 @@ impl Shared {
     pub fn take(&self, done: Option<Ran>) -> Option<(Run, Vec<Job>)> {
         let mut dead = Vec::new();
         let mut state = self.lock();
-        match done {
-            Some(Ran { run, took, as_one: true }) => state.core.done(run, took, Instant::now()),
-            Some(Ran { run, took, as_one: false }) => state.core.failed(run, took, Instant::now()),
-            None => {}
+        if let Some(Ran { run, took, as_one }) = done {
+            state.core.done(run, took, as_one, Instant::now());
         }
         loop {
             let next = state.core.next(Instant::now(), &mut dead);

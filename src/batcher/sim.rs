@@ -272,7 +272,7 @@ impl<'a> World<'a> {
     }
 
     fn end(&mut self, busy: Busy, now: Instant) {
-        self.core.done(busy.run, Duration::from_secs_f64(busy.took), now);
+        self.core.done(busy.run, Duration::from_secs_f64(busy.took), true, now);
         let Some(first) = busy.batch.first() else { return };
         let outcome = &mut self.outcomes[first.stream as usize];
         outcome.batches += 1;

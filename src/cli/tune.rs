@@ -88,8 +88,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
         weight: 1.0,
         cores: 1.0,
     };
-    let limits = spec.limits(silent, 1);
-    let limits = Limits { slo: Some(slo), ..limits };
+    let limits = Limits { slo: Some(slo), ..spec.limits(silent, 1) };
     let now = Setting {
         engine: loaded.engine,
         precision: loaded.precision,

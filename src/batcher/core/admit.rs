@@ -166,7 +166,7 @@ impl<W: Work> Core<W> {
         free.resize(free.len().max(if own_only { slots } else { self.threads }), 0.0);
         free.sort_unstable_by(f64::total_cmp);
         free.truncate(slots);
-        self.let_pass(id, shape, priority, &mut free);
+        self.let_pass(id, queue, shape, priority, &mut free);
         let seconds = finish(&mut free, ahead, each, own);
         self.scratch = free;
         Some(bounded(seconds))
@@ -174,8 +174,14 @@ impl<W: Work> Core<W> {
 
     /// Adds what the model has waiting in other lanes and versions to the seconds until each thread is free: among
     /// them it goes by age, and so before who comes now.
-    fn let_pass(&self, id: QueueId, shape: Option<&[usize]>, priority: Priority, free: &mut [f64]) {
-        let Some(queue) = self.queues.get(&id) else { return };
+    fn let_pass(
+        &self,
+        id: QueueId,
+        queue: &Lanes<W>,
+        shape: Option<&[usize]>,
+        priority: Priority,
+        free: &mut [f64],
+    ) {
         let slots = free.len().max(1);
         if let Some(shape) = shape {
             let lanes = queue.runs_before(priority, |lane| lane != shape) / slots as f64;
