@@ -21,9 +21,14 @@ ARG TARGETARCH
 WORKDIR /src
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 # hadolint ignore=DL3008
-RUN if [ "${TARGETARCH:-$(dpkg --print-architecture)}" = arm64 ] && [ "$(dpkg --print-architecture)" != arm64 ]; then \
-        apt-get update && apt-get install -y --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross && \
-        rm -rf /var/lib/apt/lists/* && rustup target add aarch64-unknown-linux-gnu; \
+RUN machine=$(dpkg --print-architecture); packages=(); \
+    case "${TARGETARCH:-$machine}/$machine" in \
+        amd64/*) packages=(nasm) ;; \
+        arm64/arm64) ;; \
+        arm64/*) packages=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross); rustup target add aarch64-unknown-linux-gnu ;; \
+    esac; \
+    if [ ${#packages[@]} != 0 ]; then \
+        apt-get update && apt-get install -y --no-install-recommends "${packages[@]}" && rm -rf /var/lib/apt/lists/*; \
     fi
 COPY . .
 ENV CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \

@@ -9,6 +9,7 @@ use image::{ColorType, ImageDecoder, ImageError, ImageResult, Limits};
 use super::error::VisionError;
 use super::jpeg;
 use super::orient::Turn;
+use super::scaled::scaled;
 
 /// What an image may cost. Both are checked before a pixel is decoded or memory for one is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ pub(super) fn decode(
     let turn = Turn::from(orientation);
     let by = if format == "JPEG" { shrink(turn.size(size)) } else { 1 };
     if by > 1
-        && let Some((components, pixels)) = jpeg::scaled(encoded, size, by)
+        && let Some((components, pixels)) = scaled(encoded, size, by)
     {
         return Ok(Picture { size, by, components, pixels, turn });
     }

@@ -23,6 +23,7 @@ mod orient;
 mod output_spec;
 mod placement;
 mod resize;
+mod scaled;
 
 pub use self::answer::{Answer, Answerer};
 pub use self::classify::{Class, Classifier, best};

@@ -9,13 +9,15 @@ use ocelli::engine::{Dim, TensorSpec};
 use ocelli::tensor::DType;
 use ocelli::vision::{ImageLimits, ImagePipeline, InputSpec};
 
-/// A crop, a stretch and a letterbox, in colour and in grey.
+/// A crop, a stretch and a letterbox, in colour and in grey, of all of a JPEG or of a part.
 static PIPELINES: LazyLock<Vec<ImagePipeline>> = LazyLock::new(|| {
     ["crop", "stretch", "letterbox"]
         .iter()
-        .zip([("rgb", 3), ("bgr", 3), ("gray", 1)])
-        .map(|(resize, (colour, depth))| {
-            let text = format!("kind = \"image\"\nsize = 8\nresize = \"{resize}\"\ncolour = \"{colour}\"");
+        .zip([("rgb", 3, "scaled"), ("bgr", 3, "full"), ("gray", 1, "scaled")])
+        .map(|(resize, (colour, depth, decode))| {
+            let text = format!(
+                "kind = \"image\"\nsize = 8\nresize = \"{resize}\"\ncolour = \"{colour}\"\ndecode = \"{decode}\""
+            );
             let InputSpec::Image(spec) = toml::from_str(&text).expect("a valid spec") else {
                 unreachable!()
             };
