@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::{Failure, print, version_dir};
 use crate::engine::{Batch, BatchMode};
-use crate::repository::load::{self, LoadedVersion};
+use crate::repository::choice::sample;
+use crate::repository::load::LoadedVersion;
 use crate::tune::time_runs;
 
 #[derive(clap::Args)]
@@ -47,7 +48,8 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         BatchMode::Fixed(n) => n,
         BatchMode::Rows | BatchMode::Whole => args.batch.max(1),
     };
-    let inputs = load::zeros(&version, rows)
+    // As requests have them: a processor draws less for zeros, and may be faster by that.
+    let inputs = sample(&version.spec, version.model.signature(), rows, 1)
         .ok_or("the model's inputs have dimensions of any length; declare [input] size")?;
     if std::io::stderr().is_terminal() {
         eprintln!("warming up, then measuring for {} s …", args.seconds);

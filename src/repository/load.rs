@@ -251,7 +251,7 @@ pub fn warm_up(
 }
 
 /// Zeros for every input, if its shape is known but for the batch.
-pub fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
+fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
     let signature = version.model.signature();
     let whole = signature.batch_mode == BatchMode::Whole;
     let inputs = signature.inputs.iter().enumerate().map(|(i, spec)| {

@@ -2,7 +2,6 @@
 //! without any for what takes no pictures. The same on every machine.
 
 use std::io::Cursor;
-use std::sync::Arc;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
@@ -18,29 +17,24 @@ const ROWS: usize = 3;
 /// Requests, each a tensor for every input; the first is of the fewest rows. `None` if the model has dimensions that
 /// nothing is known of.
 pub(crate) fn samples(spec: &ModelSpecFile, signature: &Signature) -> Option<Vec<Vec<Tensor>>> {
-    // A declaration that doesn't fit is told when the version is put together.
-    let image = image_input(spec, signature).ok().flatten();
     let rows = match signature.batch_mode {
         BatchMode::Rows => vec![1, ROWS],
         BatchMode::Fixed(n) => vec![n],
         BatchMode::Whole => vec![1],
     };
-    let mut seed = 0;
-    rows.into_iter()
-        .map(|rows| {
-            seed += 1;
-            request(signature, image.as_ref(), rows, seed)
-        })
-        .collect()
+    (1..).zip(rows).map(|(seed, rows)| sample(spec, signature, rows, seed)).collect()
 }
 
-fn request(
+/// One of so many rows.
+pub(crate) fn sample(
+    spec: &ModelSpecFile,
     signature: &Signature,
-    image: Option<&(usize, Arc<ImagePipeline>)>,
     rows: usize,
     seed: u32,
 ) -> Option<Vec<Tensor>> {
-    let inputs = signature.inputs.iter().enumerate().map(|(at, spec)| match image {
+    // A declaration that doesn't fit is told when the version is put together.
+    let image = image_input(spec, signature).ok().flatten();
+    let inputs = signature.inputs.iter().enumerate().map(|(at, spec)| match &image {
         Some((input, pipeline)) if *input == at => {
             let pictures = (0..rows).map(|row| picture(pipeline, seed * 31 + row as u32));
             Tensor::concat_rows(&pictures.collect::<Option<Vec<_>>>()?)
