@@ -57,6 +57,12 @@ pub trait Engine: Send + Sync {
         format == Format::Onnx
     }
 
+    /// What goes in and comes out by what its operators do to shapes, where the engine can tell that of a file
+    /// without making it run.
+    fn signature_of(&self, _file: &ModelFile<'_>) -> Option<Signature> {
+        None
+    }
+
     /// Parses and optimises a model. May take seconds: never called on the request path.
     fn load(
         &self,
@@ -162,6 +168,11 @@ pub fn load(
         return Err(EngineError::Load { engine: name, reason });
     }
     guard(name, || engine.load(file, options))
+}
+
+/// Asks for a signature, with the panic of a hostile file caught.
+pub fn signature_of(engine: &dyn Engine, file: &ModelFile<'_>) -> Option<Signature> {
+    guard(engine.name(), || Ok(engine.signature_of(file))).ok()?
 }
 
 /// Runs with a panic caught and told as an error.

@@ -93,6 +93,14 @@ impl Signature {
         Signature { inputs, outputs, batch_mode }
     }
 
+    /// Whether a batch may yet be told: it is run whole only because no first dimension is known to be the same as
+    /// another. Some exporters give it another name at each end, and some give outputs no shape.
+    pub fn is_unsettled(&self) -> bool {
+        let mut leading = self.inputs.iter().chain(&self.outputs).map(|t| t.shape.first());
+        self.batch_mode == BatchMode::Whole
+            && leading.all(|first| !matches!(first, Some(Dim::Fixed(_))))
+    }
+
     /// What is known of the same model from elsewhere, if it says the same and no less; else this. Engines
     /// differ in what they keep of the names of dimensions, and without them no batch can be told.
     #[cfg(any(feature = "onnxruntime", feature = "openvino"))]
@@ -158,6 +166,15 @@ mod tests {
         check(&["batch", "3"], &[&["batch", "3"], &["7", "3"]], BatchMode::Whole);
         check(&["batch", "3"], &[&[]], BatchMode::Whole);
         check(&["", "3"], &[&["", "3"]], BatchMode::Whole);
+    }
+
+    #[test]
+    fn two_names_of_a_batch_leave_it_open() {
+        let of = |input: &[&str], output: &[&str]| {
+            Signature::new(vec![spec("in", input)], vec![spec("out", output)]).is_unsettled()
+        };
+        assert!(of(&["unk__1", "3"], &["unk__2", "9"]) && of(&["n", "3"], &[]));
+        assert!(!of(&["n", "3"], &["n", "9"]) && !of(&["n", "3"], &["7", "9"]));
     }
 
     #[test]

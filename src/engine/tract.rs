@@ -10,6 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use bytes::Bytes;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
+use tract_onnx::Onnx;
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{DimLike, SymbolScope, ToDim, ensure};
@@ -41,6 +42,11 @@ impl Engine for Tract {
         }
     }
 
+    fn signature_of(&self, file: &ModelFile<'_>) -> Option<Signature> {
+        let typed = Parser::of(file).and_then(|parser| parser.parse()?.into_typed());
+        signature(&typed.ok()?).ok()
+    }
+
     fn load(
         &self,
         file: &ModelFile<'_>,
@@ -65,16 +71,12 @@ struct TractModel {
 
 impl TractModel {
     fn load(file: &ModelFile<'_>, threads: usize) -> TractResult<TractModel> {
-        let onnx = tract_onnx::onnx();
-        let mut proto = onnx.proto_model_for_read(&mut &file.bytes[..])?;
-        forget_intermediate_shapes(&mut proto);
-        let dir = file.path.parent().and_then(|p| p.to_str()).unwrap_or(".");
-        let parse = || -> TractResult<InferenceModel> { Ok(onnx.parse(&proto, Some(dir))?.model) };
-        let typed = parse()?.into_typed()?;
+        let parser = Parser::of(file)?;
+        let typed = parser.parse()?.into_typed()?;
         let signature = signature(&typed)?;
         let symbols = typed.symbols.clone();
         let one_row = |rows: usize| -> TractResult<Arc<TypedRunnableModel>> {
-            let mut model = parse()?;
+            let mut model = parser.parse()?;
             for i in 0..model.inputs.len() {
                 let mut fact = typed.input_fact(i)?.clone();
                 fact.shape.set(0, rows.to_dim());
@@ -179,6 +181,27 @@ impl Model for TractModel {
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("gave way")]
 struct GaveWay;
+
+/// A file that may be parsed more than once.
+struct Parser<'a> {
+    onnx: Onnx,
+    proto: pb::ModelProto,
+    dir: &'a str,
+}
+
+impl Parser<'_> {
+    fn of<'a>(file: &ModelFile<'a>) -> TractResult<Parser<'a>> {
+        let onnx = tract_onnx::onnx();
+        let mut proto = onnx.proto_model_for_read(&mut &file.bytes[..])?;
+        forget_intermediate_shapes(&mut proto);
+        let dir = file.path.parent().and_then(|p| p.to_str()).unwrap_or(".");
+        Ok(Parser { onnx, proto, dir })
+    }
+
+    fn parse(&self) -> TractResult<InferenceModel> {
+        Ok(self.onnx.parse(&self.proto, Some(self.dir))?.model)
+    }
+}
 
 /// Some exporters pin every intermediate value to the batch they traced with. tract would hold
 /// them against a symbolic batch; all of them can be inferred, so they are dropped.

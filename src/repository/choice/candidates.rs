@@ -80,9 +80,10 @@ impl Candidates {
 
     /// Why there is one only.
     pub fn why_only(&self) -> String {
-        let what = match self.named {
-            Some(_) => "as model.toml says",
-            None => "no other engine is here",
+        let what = match (self.named, self.asked) {
+            (Some(_), _) => "as model.toml says",
+            (None, AskedPrecision::Bf16) => "no other engine here computes in bf16",
+            (None, _) => "no other engine is here",
         };
         what.to_owned()
     }

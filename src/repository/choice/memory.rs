@@ -37,7 +37,8 @@ struct Kept {
 }
 
 impl Key {
-    pub fn of(ask: &Ask<'_>, candidates: &Candidates) -> Key {
+    /// `weights` tells of those that are not in the file.
+    pub fn of(ask: &Ask<'_>, candidates: &Candidates, weights: &str) -> Key {
         let cpu = Cpu::read();
         let (threads, instances) = (ask.threads(), ask.instances());
         let machine = format!(
@@ -48,7 +49,7 @@ impl Key {
         let candidates = candidates.told();
         // How engines are tried is a matter of this version, and on what inputs, one of model.toml.
         let all = format!(
-            "{}\n{}\n{machine}\n{candidates}\n{:?}",
+            "{}\n{}\n{weights}\n{machine}\n{candidates}\n{:?}",
             env!("CARGO_PKG_VERSION"),
             ask.digest,
             ask.spec.input
