@@ -127,15 +127,21 @@ impl Wanted {
 fn entries(dir: &Path) -> Vec<PathBuf> {
     let mut found: Vec<_> =
         std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect();
-    // The same order on every start, the newest version first.
-    found.sort();
-    found.reverse();
+    // The same order on every start, the newest version first: 3.12 before 3.9.
+    found.sort_by_cached_key(|path| std::cmp::Reverse((numbers(path), path.clone())));
     found
 }
 
+/// The numbers in a file's name.
+fn numbers(path: &Path) -> Vec<u64> {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let digits = name.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|digits| digits.parse().ok()).collect()
+}
+
 fn site_packages(prefix: &Path) -> Vec<PathBuf> {
-    let pythons = entries(&prefix.join("lib"));
-    let pythons = pythons.iter().filter(|p| {
+    let pythons = ["lib", "lib64"].into_iter().flat_map(|lib| entries(&prefix.join(lib)));
+    let pythons = pythons.filter(|p| {
         p.file_name().and_then(|n| n.to_str()).is_some_and(|n| n.starts_with("python3"))
     });
     pythons.flat_map(|p| ["site-packages", "dist-packages"].map(|d| p.join(d))).collect()
@@ -185,6 +191,21 @@ mod tests {
         assert_eq!(found, package.join("libthing.so.1.10.0"));
         let error = WANTED.locate_in(&Library::Search, &|_| None).unwrap_err();
         assert!(error.contains("pip install thing, or name it with thing_library"), "{error}");
+    }
+
+    #[test]
+    fn the_newest_python_is_looked_at_first() {
+        let root = tempfile::tempdir().unwrap();
+        let package = |lib: &str| root.path().join(lib).join("site-packages/thing/capi");
+        for lib in ["lib/python3.9", "lib/python3.12", "lib64/python3.13"] {
+            touch(&package(lib).join("libthing.so"));
+        }
+        let variable = |name: &str| (name == "VIRTUAL_ENV").then(|| root.path().into());
+        let found = WANTED.locate_in(&Library::Search, &variable).unwrap();
+        assert_eq!(found, package("lib/python3.12").join("libthing.so"));
+        std::fs::remove_dir_all(root.path().join("lib")).unwrap();
+        let found = WANTED.locate_in(&Library::Search, &variable).unwrap();
+        assert_eq!(found, package("lib64/python3.13").join("libthing.so"));
     }
 
     #[test]
