@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 pub use plan::ThreadPlan;
 
-use crate::batcher::{Limits, Rule, Scheduler};
+use crate::batcher::{Limits, Scheduler};
 use crate::config::{Address, ServeConfig};
 use crate::control::{Control, Publisher};
 use crate::observe::prediction_log::{self, LogError, PredictionLog};
@@ -250,15 +250,11 @@ fn settings(
             bytes => bytes,
         },
         limits: Limits {
-            rule: Rule::default(),
             max_batch: config.max_batch,
             max_queue_delay: Duration::from_secs_f64(config.max_queue_delay_ms / 1e3),
             max_queue_rows: config.max_queue_rows,
             instances: plan.compute,
-            alone: false,
-            slo: None,
-            weight: 1.0,
-            cores: 1.0,
+            ..Limits::DEFAULT
         },
     }
 }

@@ -52,6 +52,21 @@ pub struct Limits {
     pub cores: f64,
 }
 
+impl Limits {
+    /// Of a version of which nothing is set, on one compute thread.
+    pub const DEFAULT: Limits = Limits {
+        rule: Rule::Tuned,
+        max_batch: 8,
+        max_queue_delay: Duration::ZERO,
+        max_queue_rows: 128,
+        instances: 1,
+        alone: false,
+        slo: None,
+        weight: 1.0,
+        cores: 1.0,
+    };
+}
+
 /// Something that waits to be computed.
 pub trait Work {
     /// Rows it adds to a batch.

@@ -117,10 +117,8 @@ pub fn limits(rule: Rule, max_batch: usize, delay_ms: f64, slo: Option<Slo>) -> 
         max_queue_delay: Duration::from_secs_f64(delay_ms / 1e3),
         max_queue_rows: usize::MAX / 2,
         instances: 64,
-        alone: false,
         slo,
-        weight: 1.0,
-        cores: 1.0,
+        ..Limits::DEFAULT
     }
 }
 

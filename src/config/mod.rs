@@ -17,7 +17,7 @@ pub use address::{Address, ClientAuth, OptionalFile};
 pub use cache_dir::cache_dir;
 pub use engines::EngineArgs;
 pub use layers::{ConfigError, Source, parse_serve};
-pub use serve::{MAX_BATCH, MAX_QUEUE_ROWS, ServeConfig};
+pub use serve::ServeConfig;
 pub use source::{Models, SourceArgs};
 pub use store::TrafficStore;
 pub use toml_error::{explain, nearest, toml_error};

@@ -3,12 +3,8 @@
 use clap::Args;
 
 use super::{Address, ClientAuth, EngineArgs, Models, OptionalFile, SourceArgs, TrafficStore};
+use crate::batcher::Limits;
 use crate::telemetry::logs::LogFormat;
-
-/// Rows of a batch at most, where nobody says.
-pub const MAX_BATCH: usize = 8;
-/// Rows that may wait for a version at most, where nobody says.
-pub const MAX_QUEUE_ROWS: usize = 128;
 
 /// Settings of the server. A flag `--max-batch` is also `OCELLI_MAX_BATCH` in the environment
 /// and `max_batch` in the TOML file.
@@ -172,7 +168,7 @@ pub struct ServeConfig {
     pub io_threads: usize,
 
     /// Rows of a batch at most, where model.toml is silent
-    #[arg(long, env = "OCELLI_MAX_BATCH", default_value_t = MAX_BATCH, value_name = "ROWS",
+    #[arg(long, env = "OCELLI_MAX_BATCH", default_value_t = Limits::DEFAULT.max_batch, value_name = "ROWS",
           value_parser = at_least_one)]
     pub max_batch: usize,
 
@@ -182,8 +178,8 @@ pub struct ServeConfig {
     pub max_queue_delay_ms: f64,
 
     /// Rows that may wait for a version at most, where model.toml is silent
-    #[arg(long, env = "OCELLI_MAX_QUEUE_ROWS", default_value_t = MAX_QUEUE_ROWS, value_name = "ROWS",
-          value_parser = at_least_one)]
+    #[arg(long, env = "OCELLI_MAX_QUEUE_ROWS", default_value_t = Limits::DEFAULT.max_queue_rows,
+          value_name = "ROWS", value_parser = at_least_one)]
     pub max_queue_rows: usize,
 
     /// Milliseconds a request may take where it does not say (x-request-timeout-ms)

@@ -317,17 +317,7 @@ mod tests {
 
     #[test]
     fn reads_what_the_scheduler_goes_by() {
-        let defaults = Limits {
-            rule: Rule::Tuned,
-            max_batch: 8,
-            max_queue_delay: Duration::ZERO,
-            max_queue_rows: 128,
-            instances: 2,
-            alone: false,
-            slo: None,
-            weight: 1.0,
-            cores: 1.0,
-        };
+        let defaults = Limits { instances: 2, ..Limits::DEFAULT };
         assert_eq!(parse("").unwrap().limits(defaults, 1), defaults);
         let text = "slo = \"p99=50ms\"\nweight = 2.5\n[batching]\nrule = \"all\"";
         let slo = Slo { share: 0.99, within: Duration::from_millis(50) };
