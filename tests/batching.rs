@@ -126,25 +126,68 @@ fn photo(sides: (u32, u32)) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn decoding_counts_as_load_and_what_would_wait_too_long_for_it_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let version = dir.path().join("m/1");
+/// A model that takes photos.
+fn photographed(root: &Path, name: &str, slo: &str) {
+    let version = root.join(name).join("1");
     std::fs::create_dir_all(&version).unwrap();
     std::fs::copy("tests/data/fashion/fashion_student_plain.onnx", version.join("model.onnx"))
         .unwrap();
-    let toml =
-        "slo = \"p99=400ms\"\n[input]\nkind = \"image\"\nsize = [28, 28]\ncolour = \"gray\"\n";
-    std::fs::write(dir.path().join("m/model.toml"), toml).unwrap();
+    let toml = format!("{slo}\n[input]\nkind = \"image\"\nsize = [28, 28]\ncolour = \"gray\"\n");
+    std::fs::write(root.join(name).join("model.toml"), toml).unwrap();
+}
+
+/// Status, and how long it took.
+fn send(agent: &ureq::Agent, server: &Server, model: &str, photo: &[u8]) -> (u16, Duration) {
+    let start = Instant::now();
+    let request = agent.post(server.url(&format!("/v1/models/{model}:predict")));
+    let response = request.header("content-type", "image/jpeg").send(photo).unwrap();
+    (response.status().as_u16(), start.elapsed())
+}
+
+#[test]
+fn a_light_models_photos_do_not_wait_for_all_of_a_heavy_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    ["heavy", "light"].iter().for_each(|name| photographed(dir.path(), name, ""));
+    let flags = ["--compute-threads=1", "--decode-threads=1"];
+    let server = Server::start_with(dir.path().to_str().unwrap(), &flags);
+    let (large, small) = (photo((2400, 1600)), photo((64, 64)));
+    let began = Instant::now();
+    (0..5).for_each(|_| assert_eq!(send(&agent(), &server, "heavy", &large).0, 200));
+    let each = began.elapsed() / 5;
+    let done = AtomicBool::new(false);
+    let mut took = std::thread::scope(|scope| {
+        for _ in 0..24 {
+            scope.spawn(|| {
+                let agent = agent();
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(send(&agent, &server, "heavy", &large).0, 200);
+                }
+            });
+        }
+        std::thread::sleep(each * 24);
+        let agent = agent();
+        let one = |_| {
+            let (status, took) = send(&agent, &server, "light", &small);
+            assert_eq!(status, 200);
+            took
+        };
+        let took: Vec<_> = (0..20).map(one).collect();
+        done.store(true, Ordering::Relaxed);
+        took
+    });
+    took.sort_unstable();
+    // It waits for the one that is being decoded; by age it would wait for some twenty.
+    assert!(took[10] < each * 6, "{took:?}, where a heavy one takes {each:?}");
+}
+
+#[test]
+fn decoding_counts_as_load_and_what_would_wait_too_long_for_it_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    photographed(dir.path(), "m", "slo = \"p99=400ms\"");
     let flags = ["--compute-threads=1", "--decode-threads=1"];
     let server = Server::start_with(dir.path().to_str().unwrap(), &flags);
     let photo = photo((3000, 2000));
-    let send = |agent: &ureq::Agent| {
-        let start = Instant::now();
-        let request = agent.post(server.url("/v1/models/m:predict"));
-        let response = request.header("content-type", "image/jpeg").send(&photo[..]).unwrap();
-        (response.status().as_u16(), start.elapsed())
-    };
+    let send = |agent: &ureq::Agent| send(agent, &server, "m", &photo);
     let load = || figure(&server.text("/metrics"), "ocelli_load ");
     let began = Instant::now();
     (0..20).for_each(|_| assert_eq!(send(&agent()).0, 200));

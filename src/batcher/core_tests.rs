@@ -34,17 +34,8 @@ impl Work for Item {
     }
 }
 
-const LIMITS: Limits = Limits {
-    rule: Rule::All,
-    max_batch: 4,
-    max_queue_delay: Duration::ZERO,
-    max_queue_rows: 10,
-    instances: 2,
-    alone: false,
-    slo: None,
-    weight: 1.0,
-    cores: 1.0,
-};
+const LIMITS: Limits =
+    Limits { rule: Rule::All, max_batch: 4, max_queue_rows: 10, instances: 2, ..Limits::DEFAULT };
 
 fn item(id: usize, rows: usize, at: Instant) -> Item {
     let deadline = at + Duration::from_secs(30);
@@ -330,11 +321,16 @@ fn an_objective_refuses_what_would_miss_it_and_lets_the_first_in() {
     // Batches take at most half of the time: three rows.
     (0..2).for_each(|i| w.push(item(i, 3, t0)).unwrap());
     assert_eq!((w.run(t0).len(), w.run(t0).len()), (1, 1));
-    assert_eq!(w.core.room(queue, 0, t0), Ok(()));
+    assert_eq!(w.core.room(queue, 0, Priority::Normal, t0), Ok(()));
     w.push(item(2, 1, t0)).unwrap();
     // 50 ms for what runs, and 40 ms for two rows; it aims at 85 ms.
     assert!(matches!(w.push(item(3, 1, t0)).unwrap_err().why, Short::Objective(_)));
-    assert!(matches!(w.core.room(queue, 0, t0).unwrap_err().why, Short::Objective(_)));
+    assert!(matches!(
+        w.core.room(queue, 0, Priority::Normal, t0).unwrap_err().why,
+        Short::Objective(_)
+    ));
+    // Who goes before the row that waits is in time.
+    assert_eq!(w.core.room(queue, 0, Priority::High, t0), Ok(()));
     // What waited too long nevertheless is not begun.
     w.done(ms(95));
     assert_eq!(w.run(t0 + ms(95)), Vec::<usize>::new());
@@ -405,7 +401,10 @@ fn of_images(limits: Limits) -> World {
     let mut w = World::new(limits);
     w.core.learn(w.queue, 1, ms(2));
     for _ in 0..50 {
-        assert_eq!(w.core.decode(w.queue, 1, (w.t0, w.t0 + ms(30_000)), w.t0), Ok(()));
+        assert_eq!(
+            w.core.decode(w.queue, 1, (w.t0, w.t0 + ms(30_000)), Priority::Normal, w.t0),
+            Ok(())
+        );
         let decoding = w.core.decoding(w.queue).unwrap();
         decoding.leave(1);
         decoding.took(ms(20), ms(10), w.t0);
@@ -419,14 +418,15 @@ fn what_would_wait_too_long_for_a_decoder_is_refused_before_it_is_decoded() {
     let mut w = of_images(Limits { slo, max_queue_rows: 1000, ..LIMITS });
     let late = w.t0 + ms(30_000);
     // Two decoders, and 0.85 of the objective is aimed at: 10 ms for each that waits, 22 for the own one.
-    let taken = (0..40).take_while(|_| w.core.decode(w.queue, 1, (w.t0, late), w.t0).is_ok());
+    let taken = (0..40)
+        .take_while(|_| w.core.decode(w.queue, 1, (w.t0, late), Priority::Normal, w.t0).is_ok());
     let taken = taken.count();
     assert_eq!(taken, 15);
-    let refused = w.core.room(w.queue, taken, w.t0).unwrap_err();
+    let refused = w.core.room(w.queue, taken, Priority::Normal, w.t0).unwrap_err();
     assert_eq!(refused.why, Short::Objective(ms(172)));
     // Of those that wait for long, some leave.
     w.core.decoding(w.queue).unwrap().leave(10);
-    assert_eq!(w.core.room(w.queue, taken - 10, w.t0), Ok(()));
+    assert_eq!(w.core.room(w.queue, taken - 10, Priority::Normal, w.t0), Ok(()));
     // What was refused counts with all that it would have taken: 10 ms of a decoder, and of compute its 2 ms.
     let offered = w.core.report(w.t0)[0].offered;
     assert!((offered.queued - 0.05).abs() < 1e-9, "{offered:?}");
@@ -436,17 +436,33 @@ fn what_would_wait_too_long_for_a_decoder_is_refused_before_it_is_decoded() {
 }
 
 #[test]
+fn what_other_models_have_to_decode_goes_before_by_their_weights_only() {
+    let slo = Some("p99=200ms".parse().unwrap());
+    let mut w = of_images(Limits { slo, weight: 2.0, max_queue_rows: 1000, ..LIMITS });
+    let heavy = w.core.open("heavy".into(), LIMITS);
+    let decoding = w.core.decoding(heavy).unwrap();
+    decoding.took(ms(20), ms(10), w.t0);
+    decoding.wait(1000);
+    // 10 s of them wait: half as long as the own ones take goes before, so that each takes 15 ms of two decoders.
+    let times = (w.t0, w.t0 + ms(30_000));
+    let taken = (0..40)
+        .take_while(|_| w.core.decode(w.queue, 1, times, Priority::Normal, w.t0).is_ok())
+        .count();
+    assert_eq!(taken, 10);
+}
+
+#[test]
 fn an_image_that_its_deadline_would_not_see_decoded_is_refused_and_the_first_never_is() {
     let mut w = of_images(Limits { rule: Rule::Tuned, ..LIMITS });
     let within = |w: &World, n| (w.t0, w.t0 + ms(n));
     // Nothing else is there, so it is let in with whatever time it has.
     let hurried = within(&w, 1);
-    assert_eq!(w.core.decode(w.queue, 1, hurried, w.t0), Ok(()));
-    let refused = w.core.decode(w.queue, 1, hurried, w.t0).unwrap_err();
+    assert_eq!(w.core.decode(w.queue, 1, hurried, Priority::Normal, w.t0), Ok(()));
+    let refused = w.core.decode(w.queue, 1, hurried, Priority::Normal, w.t0).unwrap_err();
     assert_eq!(refused, Refused { why: Short::Deadline(ms(32)), retry_after: ms(31) });
     // Two at once, on two decoders.
     let enough = within(&w, 32);
-    assert_eq!(w.core.decode(w.queue, 2, enough, w.t0), Ok(()));
+    assert_eq!(w.core.decode(w.queue, 2, enough, Priority::Normal, w.t0), Ok(()));
     // Tensors don't wait for decoders.
     let tensor = Item { deadline: w.t0 + ms(5), ..item(1, 1, w.t0) };
     w.push(tensor).unwrap();

@@ -136,12 +136,12 @@ impl<W: Work> Lanes<W> {
         lanes.filter_map(seconds).sum()
     }
 
-    /// Rows before one of that priority, in its own lane and in others.
+    /// Rows before one of that priority in its lane, or in all of them where it is not known which.
     pub fn rows_before(&self, shape: Option<&[usize]>, priority: Priority) -> usize {
         match shape.and_then(|s| self.lanes.get(s)) {
             Some(lane) => lane.rows_before(priority),
             None if shape.is_some() => 0,
-            None => self.queued,
+            None => self.lanes.values().map(|lane| lane.rows_before(priority)).sum(),
         }
     }
 

@@ -42,3 +42,4 @@ pub use load::{LoadReport, ModelLoad, Offered};
 pub use meter::Meter;
 pub use rule::Rule;
 pub use scheduler::{Place, Queue, Scheduler};
+pub use share::Shares;

@@ -74,6 +74,14 @@ pub struct Place {
     preparing: Option<Arc<AtomicUsize>>,
     since: Instant,
     images: bool,
+    priority: Priority,
+}
+
+impl Place {
+    /// Its request goes otherwise than was thought, which may be known from its body only.
+    pub fn goes(&mut self, priority: Priority) {
+        self.priority = priority;
+    }
 }
 
 impl Drop for Place {
@@ -263,20 +271,20 @@ impl Queue {
     }
 
     /// Refuses what has no chance, before its body is read.
-    pub fn check_room(&self) -> Result<(), InferError> {
-        self.room_beside(self.preparing.load(Ordering::Relaxed))
+    pub fn check_room(&self, priority: Priority) -> Result<(), InferError> {
+        self.room_beside(self.preparing.load(Ordering::Relaxed), priority)
     }
 
     /// A place for a request whose body is there and is about to be decoded. It counts as one
     /// row, since nobody has looked into it yet.
-    pub fn reserve(&self) -> Result<Place, InferError> {
-        let mut place = self.place();
+    pub fn reserve(&self, priority: Priority) -> Result<Place, InferError> {
+        let mut place = self.place(priority);
         self.admit(&mut place).map(|()| place)
     }
 
     /// A place for a request that may not have to be computed, and takes no room before it is [admitted](Queue::admit).
-    pub fn place(&self) -> Place {
-        Place { preparing: None, since: Instant::now(), images: false }
+    pub fn place(&self, priority: Priority) -> Place {
+        Place { preparing: None, since: Instant::now(), images: false, priority }
     }
 
     /// Takes room for who holds a place and has none yet, or refuses.
@@ -286,7 +294,7 @@ impl Queue {
         }
         let others = self.preparing.fetch_add(1, Ordering::Relaxed);
         place.preparing = Some(self.preparing.clone());
-        self.room_beside(others)
+        self.room_beside(others, place.priority)
     }
 
     /// Hands images of the request that holds `place` to decoders, unless its answer would come too late.
@@ -299,7 +307,8 @@ impl Queue {
     ) -> Result<Images, InferError> {
         place.images = true;
         let times = (place.since, deadline);
-        let taken = self.shared.lock().core.decode(self.id, images, times, Instant::now());
+        let taken =
+            self.shared.lock().core.decode(self.id, images, times, place.priority, Instant::now());
         taken.map_err(|refused| self.refusal(refused))?;
         Ok(Images::new(self.shared.clone(), self.id, images))
     }
@@ -310,12 +319,12 @@ impl Queue {
         self.shared.lock().core.refused(self.id, images, images as f64, Instant::now());
     }
 
-    fn room_beside(&self, preparing: usize) -> Result<(), InferError> {
+    fn room_beside(&self, preparing: usize, priority: Priority) -> Result<(), InferError> {
         let rows = self.queued.load(Ordering::Relaxed) + preparing;
         if self.limits.slo.is_none() && rows < self.limits.max_queue_rows {
             return Ok(());
         }
-        let room = self.shared.lock().core.room(self.id, preparing, Instant::now());
+        let room = self.shared.lock().core.room(self.id, preparing, priority, Instant::now());
         room.map_err(|refused| self.refusal(refused))
     }
 
@@ -326,7 +335,6 @@ impl Queue {
         place: Place,
         inputs: Vec<Tensor>,
         deadline: Instant,
-        priority: Priority,
     ) -> Result<Reply, InferError> {
         let now = Instant::now();
         let timeout = deadline.saturating_duration_since(now);
@@ -353,7 +361,7 @@ impl Queue {
                     since: place.since,
                     deadline,
                     timeout,
-                    priority,
+                    priority: place.priority,
                     reply,
                 };
                 (job, answer)

@@ -63,18 +63,7 @@ fn bench_within(takes_ms: u64, max_batch: usize, max_queue_rows: usize, slo: Opt
         metrics: Arc::new(metrics.version("m", 1)),
     });
     let scheduler = Scheduler::start(Threads { compute: 1, decode: 1 }, metrics.clone()).unwrap();
-    let max_queue_delay = Duration::ZERO;
-    let limits = Limits {
-        rule: Rule::All,
-        max_batch,
-        max_queue_delay,
-        max_queue_rows,
-        instances: 1,
-        alone: false,
-        slo,
-        weight: 1.0,
-        cores: 1.0,
-    };
+    let limits = Limits { rule: Rule::All, max_batch, max_queue_rows, slo, ..Limits::DEFAULT };
     let queue = Arc::new(scheduler.open(target, limits));
     Bench { scheduler, queue, model, metrics }
 }
@@ -93,8 +82,8 @@ impl Bench {
         let queue = self.queue.clone();
         tokio::spawn(async move {
             let input = Tensor::from_f32(vec![1, 1], &[row]).unwrap();
-            let place = queue.reserve()?;
-            let reply = queue.infer(place, vec![input], Instant::now() + within, priority).await?;
+            let place = queue.reserve(priority)?;
+            let reply = queue.infer(place, vec![input], Instant::now() + within).await?;
             Ok(reply.outputs[0].to_f32().unwrap()[0])
         })
     }
@@ -188,9 +177,11 @@ async fn the_urgent_goes_first_and_a_busy_engine_lets_batches_grow() {
 #[tokio::test]
 async fn a_full_queue_counts_those_that_are_still_being_decoded() {
     let bench = bench(50, 1, 2);
-    let places = (bench.queue.reserve().unwrap(), bench.queue.reserve().unwrap());
-    assert!(matches!(bench.queue.check_room(), Err(InferError::QueueFull { queued: 2, .. })));
-    assert!(bench.queue.reserve().is_err());
+    let (queue, normal) = (&bench.queue, Priority::Normal);
+    let places = (queue.reserve(normal).unwrap(), queue.reserve(normal).unwrap());
+    let full = queue.check_room(normal);
+    assert!(matches!(full, Err(InferError::QueueFull { queued: 2, .. })));
+    assert!(queue.reserve(normal).is_err());
     drop(places);
     assert_eq!(bench.ask(1.0, LONG).await.unwrap().unwrap(), 2.0);
     assert_eq!(bench.told("ocelli_rejected_total"), 2.0);

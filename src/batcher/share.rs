@@ -16,8 +16,9 @@ pub struct Shares {
     now: f64,
 }
 
+/// A model's.
 #[derive(Debug)]
-struct Share {
+pub struct Share {
     tag: f64,
     weight: f64,
     queues: usize,
@@ -27,11 +28,16 @@ struct Share {
 impl Shares {
     /// A queue more for a model, with the weight that now holds.
     pub fn join(&mut self, model: &Arc<str>, weight: f64) {
+        self.weigh(model, weight).queues += 1;
+    }
+
+    /// The weight that now holds for a model. One that is new starts from where the others are.
+    pub fn weigh(&mut self, model: &Arc<str>, weight: f64) -> &mut Share {
         let now = self.now;
         let new = || Share { tag: now, weight, queues: 0, waiting: 0 };
         let share = self.models.entry(model.clone()).or_insert_with(new);
-        share.queues += 1;
         share.weight = weight;
+        share
     }
 
     /// A queue less, with all the rows that waited in it.

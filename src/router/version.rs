@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::batcher::{Place, Queue};
+use crate::batcher::{Place, Priority, Queue};
 use crate::cache::Cache;
 use crate::engine::{Format, Precision, Signature, TensorSpec};
 use crate::error::InferError;
@@ -67,14 +67,15 @@ impl ServedVersion {
     }
 
     /// Refuses what has no chance, before its body is read. Where answers are kept, only the body tells.
-    pub fn check_room(&self) -> Result<(), InferError> {
-        if self.cache.is_some() { Ok(()) } else { self.queue.check_room() }
+    pub fn check_room(&self, priority: Priority) -> Result<(), InferError> {
+        if self.cache.is_some() { Ok(()) } else { self.queue.check_room(priority) }
     }
 
     /// A place for a request whose body is there. Where answers are kept, nobody is refused before it turns
     /// out that the request has to be computed: [`Queue::admit`] is for then.
-    pub fn reserve(&self) -> Result<Place, InferError> {
-        if self.cache.is_some() { Ok(self.queue.place()) } else { self.queue.reserve() }
+    pub fn reserve(&self, priority: Priority) -> Result<Place, InferError> {
+        let queue = &self.queue;
+        if self.cache.is_some() { Ok(queue.place(priority)) } else { queue.reserve(priority) }
     }
 
     /// Puts named tensors into the signature's order, and checks each against it.

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
+use super::turns::Turns;
 use crate::batcher::Place;
 use crate::error::InferError;
 use crate::router::ServedVersion;
@@ -16,13 +17,14 @@ use crate::vision::{ImageLimits, Placement, VisionError};
 /// Threads that turn encoded images into tensors.
 pub struct DecodePool {
     threads: rayon::ThreadPool,
-    places: Arc<Semaphore>,
+    turns: Arc<Turns>,
     capacity: usize,
     limits: ImageLimits,
+    nobody: Arc<str>,
 }
 
 impl DecodePool {
-    /// A pool of `threads` that lets `capacity` images wait or be worked on.
+    /// A pool of `threads` that lets `capacity` images of each model wait or be worked on.
     pub fn new(
         threads: usize,
         capacity: usize,
@@ -32,7 +34,8 @@ impl DecodePool {
             .num_threads(threads)
             .thread_name(|i| format!("ocelli-decode-{i}"))
             .build()?;
-        Ok(DecodePool { threads, places: Arc::new(Semaphore::new(capacity)), capacity, limits })
+        let (turns, nobody) = (Arc::default(), "".into());
+        Ok(DecodePool { threads, turns, capacity, limits, nobody })
     }
 
     /// One row a picture, all in one tensor, and how each was laid into it. `place` is the request's.
@@ -45,8 +48,9 @@ impl DecodePool {
     ) -> Result<(Tensor, Vec<Placement>), InferError> {
         let started = Instant::now();
         // More pictures than there are places could never be admitted together.
-        let places = images.len().clamp(1, self.capacity) as u32;
-        let permit = self.places.clone().try_acquire_many_owned(places).map_err(|_| {
+        let places = images.len().clamp(1, self.capacity);
+        let name = &version.queue.target().name;
+        let places = self.turns.places(name, places, self.capacity).ok_or_else(|| {
             version.queue.no_decoder(images.len());
             InferError::DecodersBusy(self.capacity)
         })?;
@@ -56,7 +60,7 @@ impl DecodePool {
         let waiting = version.queue.decode(place, images.len(), deadline)?;
         let decode = |image: Bytes| {
             let (pipeline, limits, one) = (pipeline.clone(), self.limits, waiting.one());
-            self.submit(move || {
+            self.submit(Some(version), move || {
                 let (began, cpu) = (Instant::now(), thread_time());
                 let decoded = pipeline.run(&image, &limits);
                 one.took(began.elapsed(), thread_time().saturating_sub(cpu));
@@ -74,19 +78,21 @@ impl DecodePool {
             rows.push(row);
             placements.push(placement);
         }
-        drop((permit, waiting));
+        drop((places, waiting));
         let tensor = Tensor::concat_rows(&rows)
             .ok_or_else(|| version.invalid("the request has no image".to_owned()))?;
         version.queue.target().metrics.preprocessed(started.elapsed());
         Ok((tensor, placements))
     }
 
-    /// Runs any CPU work here. What bounds it is the places that its callers hold in a queue.
+    /// Runs any CPU work here, for a version where it is known for which. What bounds it is the places that its
+    /// callers hold in a queue.
     pub async fn run<T: Send + 'static>(
         &self,
+        version: Option<&ServedVersion>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, InferError> {
-        let result = self.submit(work).await;
+        let result = self.submit(version, work).await;
         result.map_err(|_| InferError::Internal("a decoder panicked".to_owned()))
     }
 
@@ -94,17 +100,25 @@ impl DecodePool {
     /// for any more.
     fn submit<T: Send + 'static>(
         &self,
+        version: Option<&ServedVersion>,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> oneshot::Receiver<T> {
         let (tx, rx) = oneshot::channel();
-        self.threads.spawn(move || {
+        let job = move || {
             if tx.is_closed() {
                 return;
             }
             if let Ok(result) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)) {
                 drop(tx.send(result));
             }
-        });
+        };
+        let of = |version: &ServedVersion| {
+            (version.queue.target().name.clone(), version.queue.limits().weight)
+        };
+        let (model, weight) = version.map_or_else(|| (self.nobody.clone(), 1.0), of);
+        self.turns.push(&model, weight, Box::new(job));
+        let turns = self.turns.clone();
+        self.threads.spawn(move || turns.run_next(|| thread_time().as_secs_f64()));
         rx
     }
 }

@@ -8,6 +8,7 @@ mod compute;
 mod decode_pool;
 mod observe;
 mod shadow;
+mod turns;
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
@@ -176,13 +177,14 @@ impl InferenceService {
     }
 
     /// Runs CPU work over `bytes` of a body: where it stands if it is short, else on the decode
-    /// pool, so that it does not keep other requests from being read.
+    /// pool in the turn of its model, so that it does not keep other requests from being read.
     pub async fn work<T: Send + 'static>(
         &self,
+        version: Option<&ServedVersion>,
         bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, InferError> {
-        if bytes < LONG_WORK { Ok(work()) } else { self.pool.run(work).await }
+        if bytes < LONG_WORK { Ok(work()) } else { self.pool.run(version, work).await }
     }
 
     /// Computes a request on the version it was routed to; `place` is its place in the queue.

@@ -242,8 +242,8 @@ fn same_model(a: &Setting, b: &Setting) -> bool {
 /// One request, due at a time; tells how long after that its answer was there, if one came.
 async fn ask(queue: Arc<Queue>, inputs: Vec<Tensor>, due: Instant, told: Sender<Option<Duration>>) {
     let answer = async {
-        let place = queue.reserve()?;
-        queue.infer(place, inputs, Instant::now() + TIMEOUT, Priority::Normal).await
+        let place = queue.reserve(Priority::Normal)?;
+        queue.infer(place, inputs, Instant::now() + TIMEOUT).await
     };
     let took = answer.await.ok().map(|_| due.elapsed());
     // Who measures waits for every answer.

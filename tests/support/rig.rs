@@ -122,13 +122,8 @@ impl Rig {
     pub fn run(&self, version: &ServedVersion) -> Result<f32, InferError> {
         let input = Tensor::from_f32(vec![1, 1], &[3.0]).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let place = version.queue.reserve()?;
-        let reply = self.runtime.block_on(version.queue.infer(
-            place,
-            vec![input],
-            deadline,
-            Priority::Normal,
-        ))?;
+        let place = version.queue.reserve(Priority::Normal)?;
+        let reply = self.runtime.block_on(version.queue.infer(place, vec![input], deadline))?;
         Ok(reply.outputs[0].to_f32().unwrap()[0])
     }
 

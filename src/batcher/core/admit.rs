@@ -42,8 +42,14 @@ impl Bounds {
 
 impl<W: Work> Core<W> {
     /// Whether a row more would be taken, of a request that came just now and is not decoded. `preparing`
-    /// rows come before it that are not queued either.
-    pub fn room(&mut self, id: QueueId, preparing: usize, now: Instant) -> Result<(), Refused> {
+    /// rows are not queued either, and come before it unless it goes before others.
+    pub fn room(
+        &mut self,
+        id: QueueId,
+        preparing: usize,
+        priority: Priority,
+        now: Instant,
+    ) -> Result<(), Refused> {
         let Some(queue) = self.queues.get(&id) else { return Ok(()) };
         let (queued, images) = (queue.queued + preparing, queue.decoding.images_of(1));
         if queued >= queue.limits.max_queue_rows {
@@ -56,7 +62,8 @@ impl<W: Work> Core<W> {
             return Ok(());
         }
         let own = queue.decoding.wall(images);
-        let takes = self.answered_in(id, 1, own, preparing, now);
+        let before = if priority == Priority::High { 0 } else { preparing };
+        let takes = self.answered_in(id, 1, own, (before, priority), now);
         let Some(refused) = takes.and_then(|takes| bounds.missed(takes)) else { return Ok(()) };
         self.refused(id, 1, images, now);
         Err(refused)
@@ -69,13 +76,14 @@ impl<W: Work> Core<W> {
         id: QueueId,
         images: usize,
         (since, deadline): (Instant, Instant),
+        priority: Priority,
         now: Instant,
     ) -> Result<(), Refused> {
         let Some(queue) = self.queues.get(&id) else { return Ok(()) };
         let bounds = Bounds::of(queue, since, deadline, now);
         let abreast = images.min(self.decoders).max(1) as f64;
         let own = queue.decoding.wall(images as f64) / abreast;
-        let takes = self.answered_in(id, images, own, 0, now);
+        let takes = self.answered_in(id, images, own, (0, priority), now);
         if let Some(refused) = takes.and_then(|takes| bounds.missed(takes)) {
             self.refused(id, images, images as f64, now);
             return Err(refused);
@@ -112,21 +120,36 @@ impl<W: Work> Core<W> {
         id: QueueId,
         rows: usize,
         own: f64,
-        preparing: usize,
+        (preparing, priority): (usize, Priority),
         now: Instant,
     ) -> Option<Duration> {
         let queue = self.queues.get(&id)?;
         let (first, curve) = (queue.decoding.is_idle() && preparing == 0, queue.last_curve());
-        let computed = self.finish(id, None, rows, Priority::Normal, preparing, now);
+        let before = self.decoding_before(queue, own);
+        let computed = self.finish(id, None, rows, priority, preparing, now);
         if own == 0.0 || (first && computed.is_none()) {
             return computed;
         }
         // Both go on at once. What takes longer is what holds the other up: where decoding does, there is no
         // queue for compute.
-        let backlog: f64 = self.queues.values().map(|q| q.decoding.backlog()).sum();
         let run = curve.map_or(0.0, |c| c.exec(1));
-        let decoded = bounded(backlog / self.decoders as f64 + own + run);
+        let decoded = bounded(before / self.decoders as f64 + own + run);
         Some(computed.map_or(decoded, |c| c.max(decoded)))
+    }
+
+    /// Seconds of decoding that go before what takes `own`: all that its model has waiting, and of what others have
+    /// as much as their weights give them meanwhile.
+    fn decoding_before(&self, queue: &Lanes<W>, own: f64) -> f64 {
+        let (mut mine, mut theirs, mut weights) = (0.0, 0.0, 0.0);
+        for other in self.queues.values().filter(|q| !q.decoding.is_idle()) {
+            if other.model == queue.model {
+                mine += other.decoding.backlog();
+            } else {
+                theirs += other.decoding.backlog();
+                weights += other.limits.weight;
+            }
+        }
+        mine + f64::min(theirs, (mine + own) * weights / queue.limits.weight)
     }
 
     /// How long it takes until rows are computed that come now.

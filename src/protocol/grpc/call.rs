@@ -89,7 +89,8 @@ impl Context {
     ) -> Result<M, InferError> {
         let limit = self.shared.bodies.limit();
         let data = if packed.is_compressed() {
-            let data = self.shared.service.work(limit, move || packed.unpack(limit)).await??;
+            let data = self.shared.service.work(None, limit, move || packed.unpack(limit));
+            let data = data.await??;
             self.shared.bodies.grow(share, data.len())?;
             data
         } else {
@@ -101,7 +102,7 @@ impl Context {
     async fn encode<M: Message + 'static>(&self, message: M) -> Result<Bytes, InferError> {
         let outgoing = self.outgoing;
         let len = if outgoing.is_some() { message.encoded_len() } else { 0 };
-        self.shared.service.work(len, move || frame::encode(&message, outgoing)).await?
+        self.shared.service.work(None, len, move || frame::encode(&message, outgoing)).await?
     }
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
 use super::{Arrival, HttpError, PREDICTION_ID, Shared, asks};
+use crate::batcher::Priority;
 use crate::error::InferError;
 use crate::protocol::body::{Read, discard};
 use crate::router::ModelSpec;
@@ -79,9 +80,10 @@ pub async fn read_body(
     shared: &Shared,
     routed: &Routed,
     deadline: Instant,
+    priority: Priority,
     body: &mut Body,
 ) -> Result<Read, InferError> {
-    routed.version.check_room()?;
+    routed.version.check_room(priority)?;
     shared.bodies.read_by(body, deadline, || routed.late(deadline)).await
 }
 

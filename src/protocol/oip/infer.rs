@@ -79,7 +79,7 @@ pub async fn run(
     call: Call,
     asks: Asks,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
-    let place = routed.version.reserve()?;
+    let place = routed.version.reserve(priority(&call, asks))?;
     run_in(shared, routed, place, call, asks).await
 }
 
@@ -95,12 +95,7 @@ pub async fn run_in(
     let wanted = wanted(version, &call.outputs)?;
     let timeout = [call.parameters.timeout, asks.timeout].into_iter().flatten().min();
     let deadline = shared.service.deadline(routed, timeout);
-    let priority = match call.parameters.priority {
-        0 => asks.priority,
-        1 => Priority::High,
-        2 => Priority::Normal,
-        _ => Priority::Low,
-    };
+    let priority = priority(&call, asks);
     let inputs = call.inputs.into_iter().map(|(name, tensor)| {
         let value = value(version, &name, tensor)?;
         Ok((name, value))
@@ -119,6 +114,16 @@ pub async fn run_in(
         }
     };
     wanted.into_iter().map(output).collect()
+}
+
+/// What the call says, or else its headers.
+fn priority(call: &Call, asks: Asks) -> Priority {
+    match call.parameters.priority {
+        0 => asks.priority,
+        1 => Priority::High,
+        2 => Priority::Normal,
+        _ => Priority::Low,
+    }
 }
 
 fn value(version: &ServedVersion, name: &str, tensor: Tensor) -> Result<InputValue, InferError> {

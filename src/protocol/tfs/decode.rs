@@ -41,8 +41,9 @@ pub async fn decode(
 ) -> Result<Decoded, InferError> {
     match kind(&request, &body)? {
         Kind::Json => {
-            let version = version.clone();
-            service.work(body.len(), move || decode_json(&version, verb, &body)).await?
+            let (decoding, bytes) = (version.clone(), body.len());
+            let decode = move || decode_json(&decoding, verb, &body);
+            service.work(Some(version), bytes, decode).await?
         }
         Kind::Image => images(version, vec![body]),
         Kind::Multipart => images(version, parts(request, body).await?),

@@ -76,18 +76,18 @@ async fn infer(
     let options = answer::Options::parse(parts.uri.query(), sticky)?;
     drop(snapshot);
     let deadline = service.deadline(routed, timeout);
-    let body = read_body(shared, routed, deadline, body).await?;
-    let place = version.reserve()?;
+    let body = read_body(shared, routed, deadline, priority, body).await?;
+    let place = version.reserve(priority)?;
     let request = Request::from_parts(parts, Body::empty());
     let began = Instant::now();
     let decoded = decode::decode(service, version, verb, request, body.data.to_bytes()).await?;
     routed.passed(Stage::Decode, began.elapsed());
     let call = InferRequest { inputs: decoded.inputs, deadline, priority, fresh };
     let computed = service.infer(routed, place, call).await?;
-    let (version, bytes) = (version.clone(), computed.bytes());
+    let (encoding, bytes) = (version.clone(), computed.bytes());
     let began = Instant::now();
-    let encode = move || answer::encode(&version, verb, decoded.form, &options, &computed);
-    let encoded = service.work(bytes, encode).await?;
+    let encode = move || answer::encode(&encoding, verb, decoded.form, &options, &computed);
+    let encoded = service.work(Some(version), bytes, encode).await?;
     routed.passed(Stage::Encode, began.elapsed());
     encoded
 }

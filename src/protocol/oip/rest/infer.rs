@@ -42,12 +42,12 @@ async fn run(
     let asks = asks(&parts.headers)?;
     let json_len = json_len(&parts.headers)?;
     let deadline = service.deadline(routed, asks.timeout);
-    let body = read_body(shared, routed, deadline, body).await?;
-    let place = version.reserve()?;
+    let body = read_body(shared, routed, deadline, asks.priority, body).await?;
+    let place = version.reserve(asks.priority)?;
     let began = Instant::now();
     let (decoder, data) = (version.clone(), body.data.clone());
     let work = if takes_bytes(version) { data.len() } else { json_len.unwrap_or(data.len()) };
-    let call = service.work(work, move || {
+    let call = service.work(Some(version), work, move || {
         let image = decoder.image_input().map(|spec| spec.name.as_str());
         decode(decoder.signature(), image, json_len, &data).map_err(|refusal| match refusal {
             Refusal::Invalid(what) => decoder.invalid(what),
@@ -65,11 +65,11 @@ async fn run(
         .map(|(at, (name, tensor))| Output { name, tensor, binary: binary(at) })
         .collect();
     let text = outputs.iter().filter(|o| !o.binary).map(|o| o.tensor.data().len()).sum();
-    let version = version.clone();
-    let encoded = service.work(text, move || {
-        let info = &version.info;
+    let encoding = version.clone();
+    let encoded = service.work(Some(version), text, move || {
+        let info = &encoding.info;
         let encoded = encode(&info.model, info.version, &id, &outputs);
-        encoded.map_err(|what| version.invalid(what))
+        encoded.map_err(|what| encoding.invalid(what))
     });
     let (json, tensors) = encoded.await??;
     routed.passed(Stage::Encode, began.elapsed());

@@ -23,9 +23,9 @@ pub async fn compute(
     let (service, version) = (&context.shared.service, &routed.version);
     let Asks { timeout, priority, fresh } = context.asks()?;
     let deadline = service.deadline(routed, timeout);
-    let place = version.reserve()?;
+    let place = version.reserve(priority)?;
     let decoding = version.clone();
-    let inputs = service.work(bytes, move || decode(&decoding)).await??;
+    let inputs = service.work(Some(version), bytes, move || decode(&decoding)).await??;
     service.infer(routed, place, Request { inputs, deadline, priority, fresh }).await
 }
 
@@ -37,7 +37,7 @@ pub async fn encode<R: Send + 'static>(
     encode: impl FnOnce() -> R + Send + 'static,
 ) -> Result<R, InferError> {
     let began = Instant::now();
-    let answer = context.shared.service.work(bytes, encode).await;
+    let answer = context.shared.service.work(Some(&routed.version), bytes, encode).await;
     routed.passed(Stage::Encode, began.elapsed());
     answer
 }
