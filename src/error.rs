@@ -282,6 +282,12 @@ impl InferError {
         }
     }
 
+    /// Whether another request for the same may fare better: it had too little time, or there was no room for it.
+    pub fn is_of_one_request(&self) -> bool {
+        use Code::{Cancelled, DeadlineExceeded, ResourceExhausted, Unavailable};
+        matches!(self.code(), Cancelled | DeadlineExceeded | ResourceExhausted | Unavailable)
+    }
+
     /// The words for its caller. What a request calls things is repeated there, but not at any length.
     pub fn told(&self) -> String {
         let mut told = self.to_string();

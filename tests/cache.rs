@@ -125,6 +125,30 @@ fn many_who_ask_the_same_at_once_cost_one_run() {
 }
 
 #[test]
+fn who_had_too_little_time_leaves_it_to_one_of_those_who_wait() {
+    // A row is held back for longer than the first caller has.
+    let (_dir, models) =
+        scratch("[cache]\n[batching]\nrule = \"all\"\nmax_batch = 8\nmax_queue_delay_ms = 1500\n");
+    let server = start(&models);
+    let (rows, body) = (computed(&server), json!({ "instances": [[1, 2]] }));
+    std::thread::scope(|scope| {
+        let hurried = scope.spawn(|| ask(&server, SUM, &body, &[("x-request-timeout-ms", "400")]));
+        server.wait_for("/metrics", |text| {
+            text.contains("ocelli_queue_rows{model=\"sum\",version=\"1\"} 1")
+        });
+        let others: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| ask(&server, SUM, &body, &[]))).collect();
+        let (_, late) = hurried.join().unwrap();
+        assert!(late["error"].as_str().unwrap().contains("no answer within"), "{late}");
+        let mut told: Vec<_> = others.into_iter().map(|other| other.join().unwrap().0).collect();
+        told.sort_unstable();
+        assert_eq!(told, ["hit", "hit", "hit", "miss"]);
+    });
+    assert_eq!(computed(&server) - rows, 1.0);
+    assert_eq!([counted(&server, "hit"), counted(&server, "miss")], [3.0, 1.0]);
+}
+
+#[test]
 fn what_is_kept_is_answered_though_the_queue_is_full() {
     // A row is held back for a fuller batch, and so fills the queue.
     let (_dir, models) = scratch(

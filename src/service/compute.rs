@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::{InferenceService, Request, Response, Routed};
-use crate::batcher::{Place, Priority, Reply};
+use crate::batcher::{Place, Reply};
 use crate::cache::{Cache, Kept, Key};
 use crate::error::InferError;
 use crate::input::InputValue;
@@ -58,39 +58,38 @@ impl InferenceService {
         let (began, deadline) = (Instant::now(), request.deadline);
         let inputs = request.inputs.clone();
         let bytes = inputs.iter().map(|(_, value)| value.bytes()).sum();
-        let key = self.work(bytes, move || Key::of(&inputs)).await?;
+        let key = self.work(Some(&routed.version), bytes, move || Key::of(&inputs)).await?;
         // Taken by whichever request computes: where it still lies here afterwards, another one did.
         let mut held = Some((place, request));
-        let mut computed = None;
-        let compute = async {
-            let (place, request) = held.take().ok_or(InferError::ShuttingDown)?;
-            let done = self.compute(routed, place, request, keep_bound).await?;
-            let kept = done.response.as_kept().apart();
-            computed = Some(done);
-            Ok(kept)
-        };
-        let got = tokio::time::timeout_at(deadline.into(), cache.get_or(key, compute)).await;
-        let got = got.map_err(|_| routed.late(deadline))?;
         let stats = &routed.version.queue.target().metrics.stats;
-        match (got, computed, held) {
-            (_, Some(computed), _) => {
-                cache.missed().await;
-                stats.recalled(false, began.elapsed());
-                routed.ticket.recalled.set(false).ok();
-                Ok(computed)
+        loop {
+            let mut computed = None;
+            let compute = async {
+                let (place, request) = held.take().ok_or(InferError::ShuttingDown)?;
+                let done = self.compute(routed, place, request, keep_bound).await?;
+                let kept = done.response.as_kept().apart();
+                computed = Some(done);
+                Ok(kept)
+            };
+            let got = tokio::time::timeout_at(deadline.into(), cache.get_or(key, compute)).await;
+            match (got.map_err(|_| routed.late(deadline))?, computed) {
+                (_, Some(computed)) => {
+                    cache.missed().await;
+                    stats.recalled(false, began.elapsed());
+                    routed.ticket.recalled.set(false).ok();
+                    return Ok(computed);
+                }
+                (Ok(Kept { outputs, placements }), None) => {
+                    cache.hit();
+                    stats.recalled(true, began.elapsed());
+                    routed.ticket.recalled.set(true).ok();
+                    let response = Response { outputs, placements };
+                    return Ok(Computed { response, run: None });
+                }
+                // Who computed it failed for reasons of its own, such as less time: one who waited goes on.
+                (Err(error), None) if held.is_some() && error.is_of_one_request() => {}
+                (Err(error), None) => return Err((*error).clone()),
             }
-            (Ok(kept), None, _) => {
-                cache.hit();
-                stats.recalled(true, began.elapsed());
-                routed.ticket.recalled.set(true).ok();
-                let Kept { outputs, placements } = kept;
-                Ok(Computed { response: Response { outputs, placements }, run: None })
-            }
-            // Who computed it failed, perhaps for reasons of its own, such as less time.
-            (Err(_), None, Some((place, request))) => {
-                self.compute(routed, place, request, keep_bound).await
-            }
-            (Err(error), None, None) => Err((*error).clone()),
         }
     }
 
@@ -102,6 +101,7 @@ impl InferenceService {
         keep_bound: bool,
     ) -> Result<Computed, InferError> {
         let (version, deadline) = (&routed.version, request.deadline);
+        place.goes(request.priority);
         // Where answers are kept, only now is it known that none is.
         version.queue.admit(&mut place)?;
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());
@@ -126,8 +126,7 @@ impl InferenceService {
             return Err(version.invalid("the request has no rows".to_owned()));
         }
         let bound = keep_bound.then(|| inputs.clone());
-        let priority: Priority = request.priority;
-        let reply = version.queue.infer(place, inputs, deadline, priority).await?;
+        let reply = version.queue.infer(place, inputs, deadline).await?;
         let Reply { outputs, queued, compute, .. } = reply;
         version.queue.target().metrics.stats.served(queued, preprocess, compute);
         if let Some(trace) = &routed.trace {
