@@ -16,19 +16,22 @@ use crate::router::ServedVersion;
 pub(super) struct Used {
     requests: u64,
     at: Option<Instant>,
+    loaded: Option<Instant>,
 }
 
-/// How long a model stays after it was used or loaded: who had it loaded has yet to send a request.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long a model stays at the least: who had it loaded has yet to send a request, and two that both are wanted
+/// all the time are not to be loaded all the time.
+const STAY: Duration = Duration::from_secs(1);
 
 impl Used {
-    /// It is used, or about to be.
-    pub fn now(&mut self) {
-        self.at = Some(Instant::now());
+    /// It was loaded, and is about to be used.
+    pub fn loaded(&mut self) {
+        let now = Some(Instant::now());
+        (self.at, self.loaded) = (now, now);
     }
 
-    fn is_over(&self) -> bool {
-        self.at.is_none_or(|at| at.elapsed() > GRACE)
+    fn may_go(&self) -> bool {
+        self.loaded.is_none_or(|at| at.elapsed() > STAY)
     }
 }
 
@@ -65,7 +68,7 @@ impl Loop {
         for model in self.models.values_mut() {
             let requests = model.loaded.versions.values().map(|v| requests(v)).sum();
             if requests != model.used.requests || in_flight(model) > 0 {
-                model.used = Used { requests, at: Some(now) };
+                model.used = Used { requests, at: Some(now), ..model.used };
             }
         }
     }
@@ -82,7 +85,7 @@ impl Loop {
                 && model.loaded.on_demand
                 && !self.waiting.waits_for(other)
                 && !self.publisher.rolls_out(other)
-                && model.used.is_over()
+                && model.used.may_go()
                 && in_flight(model) == 0;
             Resident { name: other.clone(), bytes, idle: may_go.then_some(model.used.at) }
         };

@@ -231,7 +231,7 @@ impl Loop {
         let replaced = model.loaded.versions.insert(version, served);
         let available = VersionStatus { state: VersionState::Available, error: None };
         model.loaded.statuses.insert(version, available);
-        model.used.now();
+        model.used.loaded();
         self.publish(name);
         self.draining.extend(replaced);
     }
