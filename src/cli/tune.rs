@@ -2,17 +2,16 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::engine::precision;
 use super::{Failure, print, version_dir};
-use crate::batcher::{Limits, Rule, Slo};
-use crate::config::{EngineArgs, MAX_BATCH, MAX_QUEUE_ROWS};
+use crate::batcher::{Limits, Slo};
+use crate::config::EngineArgs;
 use crate::engine::{BatchMode, Precision};
 use crate::repository::choice::Memory;
-use crate::repository::load::Loader;
+use crate::repository::load::{LoadedVersion, Loader};
 use crate::repository::spec::{AskedPrecision, ModelSpecFile};
 use crate::tune::{self, Capacity, Machine, Measured, Setting, Tuned};
 
@@ -76,18 +75,7 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let agreeing = loader.agreeing(&open, &dir)?;
     let loaded = loader.load_as(spec.clone(), &model_dir, &dir, None)?;
     let rows = loaded.model.signature().batch_mode == BatchMode::Rows;
-    // As a server has it that nothing is set of.
-    let silent = Limits {
-        rule: Rule::default(),
-        max_batch: MAX_BATCH,
-        max_queue_delay: Duration::ZERO,
-        max_queue_rows: MAX_QUEUE_ROWS,
-        instances: cpus,
-        alone: false,
-        slo: None,
-        weight: 1.0,
-        cores: 1.0,
-    };
+    let silent = Limits { instances: cpus, ..Limits::DEFAULT };
     let limits = Limits { slo: Some(slo), ..spec.limits(silent, 1) };
     let now = Setting {
         engine: loaded.engine,
@@ -126,7 +114,8 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     let path = model_dir.join("model.toml");
     if better && !args.dry_run {
         tune::write(&path, best, slo)?;
-        tell_if_overridden(&ModelSpecFile::read(&model_dir, Some(&dir))?, best, &dir);
+        // As a server with as many CPUs does, which will remember what comes of it.
+        tell_if_other(&loader.load(&model_dir, &dir, None)?, best, &dir);
     }
     if let Some(path) = &args.plot {
         let title = format!("{}, {cpus} CPUs", args.model.display());
@@ -141,17 +130,24 @@ pub(super) fn run(args: &TuneArgs) -> Result<(), Failure> {
     }
 }
 
-/// A version's own file is stronger than its model's, which is the one that is written.
-fn tell_if_overridden(holds: &ModelSpecFile, best: &Setting, dir: &Path) {
-    let batching = &holds.batching;
-    let same = holds.engine.as_deref() == Some(best.engine)
-        && holds.threads == Some(best.threads)
+/// A version's own file is stronger than its model's, which is the one that is written; and a precision is compared
+/// anew with each load.
+fn tell_if_other(holds: &LoadedVersion, best: &Setting, dir: &Path) {
+    let (spec, batching) = (&holds.spec, &holds.spec.batching);
+    let same = spec.engine.as_deref() == Some(best.engine)
+        && spec.threads == Some(best.threads)
         && batching.rule == Some(best.rule)
         && batching.max_batch == Some(best.max_batch)
         && batching.instances == Some(best.instances);
     if !same {
         let path = dir.join("model.toml");
         eprintln!("{} says otherwise, which holds for that version", path.display());
+    } else if holds.precision != best.precision {
+        let (takes, best) = (holds.precision, best.precision);
+        eprintln!(
+            "a server takes {takes} where it compares them ({}); `precision = \"{best}\"` insists",
+            holds.why
+        );
     }
 }
 
