@@ -25,6 +25,7 @@ import sys
 from pathlib import Path
 
 import measure
+import rig
 from measure import DEMO, PHOTO, SCRATCH, TINY, Server, repository
 
 TRAFFICS = ["poisson", "bursty", "diurnal", "heavy-tailed"]
@@ -141,6 +142,7 @@ def main() -> None:
     options.add_argument("--deadline-ms", type=float, default=1000.0)
     options.add_argument("--out", type=Path, help="where all runs are written, as JSON")
     args = options.parse_args()
+    host = rig.host()
     settings: list[tuple[int, float] | None] = [None]
     settings += [(batch, delay) for batch in args.batches for delay in args.delays]
     with serve(args, None) as server:
@@ -162,7 +164,7 @@ def main() -> None:
             report(runs, traffic, load)
             if args.out:
                 args.out.parent.mkdir(parents=True, exist_ok=True)
-                args.out.write_text(json.dumps({"arguments": sys.argv[1:], "peak": peak, "runs": runs}, indent=1))
+                args.out.write_text(json.dumps({"host": host, "arguments": sys.argv[1:], "peak": peak, "runs": runs}, indent=1))
 
 
 if __name__ == "__main__":
