@@ -48,7 +48,7 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Failure> {
         BatchMode::Fixed(n) => n,
         BatchMode::Rows | BatchMode::Whole => args.batch.max(1),
     };
-    // As requests have them: a processor draws less for zeros, and may be faster by that.
+    // As requests have them: zeros need not take as long.
     let inputs = sample(&version.spec, version.model.signature(), rows, 1)
         .ok_or("the model's inputs have dimensions of any length; declare [input] size")?;
     if std::io::stderr().is_terminal() {
