@@ -87,29 +87,42 @@ fn an_objective_is_kept_by_refusing_and_the_load_tells_of_what_was_refused() {
     assert_eq!(agent().get(server.url("/autoscale?target=0")).call().unwrap().status(), 400);
 }
 
+/// How long each of twenty `light` ones took beside so many clients with `heavy` ones, which all are answered, once these have
+/// been at it for a while; the shortest first.
+fn beside(
+    (clients, heavy): (usize, impl Fn(&ureq::Agent) -> u16 + Sync),
+    a_while: Duration,
+    light: impl Fn(&ureq::Agent) -> Duration,
+) -> Vec<Duration> {
+    let done = AtomicBool::new(false);
+    let mut took = std::thread::scope(|scope| {
+        for _ in 0..clients {
+            scope.spawn(|| {
+                let agent = agent();
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(heavy(&agent), 200);
+                }
+            });
+        }
+        std::thread::sleep(a_while);
+        let agent = agent();
+        let took: Vec<_> = (0..20).map(|_| light(&agent)).collect();
+        done.store(true, Ordering::Relaxed);
+        took
+    });
+    took.sort_unstable();
+    took
+}
+
 #[test]
 fn a_light_model_does_not_wait_for_the_queue_of_a_heavy_one() {
     let dir = tempfile::tempdir().unwrap();
     model(dir.path(), "heavy", 40, "");
     model(dir.path(), "light", 1, "weight = 2.0");
     let server = Server::start_with(dir.path().to_str().unwrap(), &["--compute-threads=1"]);
-    let done = AtomicBool::new(false);
-    let mut took = std::thread::scope(|scope| {
-        for _ in 0..16 {
-            scope.spawn(|| {
-                let agent = agent();
-                while !done.load(Ordering::Relaxed) {
-                    assert_eq!(ask(&agent, &server, "heavy").0, 200);
-                }
-            });
-        }
-        std::thread::sleep(Duration::from_millis(1500));
-        let agent = agent();
-        let took: Vec<_> = (0..20).map(|_| ask(&agent, &server, "light").3).collect();
-        done.store(true, Ordering::Relaxed);
-        took
-    });
-    took.sort_unstable();
+    let heavy = |agent: &ureq::Agent| ask(agent, &server, "heavy").0;
+    let took =
+        beside((16, heavy), Duration::from_millis(1500), |agent| ask(agent, &server, "light").3);
     // It waits for the one batch that runs; by age it would wait for fifteen, which is 600 ms.
     assert!(took[10] < Duration::from_millis(200), "{took:?}");
 }
@@ -154,28 +167,12 @@ fn a_light_models_photos_do_not_wait_for_all_of_a_heavy_ones() {
     let began = Instant::now();
     (0..5).for_each(|_| assert_eq!(send(&agent(), &server, "heavy", &large).0, 200));
     let each = began.elapsed() / 5;
-    let done = AtomicBool::new(false);
-    let mut took = std::thread::scope(|scope| {
-        for _ in 0..24 {
-            scope.spawn(|| {
-                let agent = agent();
-                while !done.load(Ordering::Relaxed) {
-                    assert_eq!(send(&agent, &server, "heavy", &large).0, 200);
-                }
-            });
-        }
-        std::thread::sleep(each * 24);
-        let agent = agent();
-        let one = |_| {
-            let (status, took) = send(&agent, &server, "light", &small);
-            assert_eq!(status, 200);
-            took
-        };
-        let took: Vec<_> = (0..20).map(one).collect();
-        done.store(true, Ordering::Relaxed);
+    let heavy = |agent: &ureq::Agent| send(agent, &server, "heavy", &large).0;
+    let took = beside((24, heavy), each * 24, |agent| {
+        let (status, took) = send(agent, &server, "light", &small);
+        assert_eq!(status, 200);
         took
     });
-    took.sort_unstable();
     // It waits for the one that is being decoded; by age it would wait for some twenty.
     assert!(took[10] < each * 6, "{took:?}, where a heavy one takes {each:?}");
 }

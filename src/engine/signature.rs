@@ -93,6 +93,17 @@ impl Signature {
         Signature { inputs, outputs, batch_mode }
     }
 
+    /// The shape of one of its inputs in a request of so many rows; `None` if it has another dimension of any length.
+    pub fn input_shape(&self, input: &TensorSpec, rows: usize) -> Option<Vec<usize>> {
+        let dims = input.shape.iter().enumerate().map(|(axis, dim)| match dim {
+            _ if axis == 0 && self.batch_mode != BatchMode::Whole => Some(rows),
+            Dim::Fixed(n) => Some(*n),
+            Dim::Dynamic(_) if axis == 0 => Some(rows),
+            Dim::Dynamic(_) => None,
+        });
+        dims.collect()
+    }
+
     /// Whether a batch may yet be told: it is run whole only because no first dimension is known to be the same as
     /// another. Some exporters give it another name at each end, and some give outputs no shape.
     pub fn is_unsettled(&self) -> bool {

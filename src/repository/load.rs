@@ -12,7 +12,7 @@ use super::scan::Fingerprint;
 use super::spec::ModelSpecFile;
 use crate::digest::Digest;
 use crate::engine::{
-    self, Batch, BatchMode, Dim, Engines, Format, Model, ModelFile, Precision, Signature,
+    self, Batch, BatchMode, Engines, Format, Model, ModelFile, Precision, Signature,
 };
 use crate::tensor::Tensor;
 use crate::vision::{Answerer, ImagePipeline, InputSpec};
@@ -253,20 +253,13 @@ pub fn warm_up(
 /// Zeros for every input, if its shape is known but for the batch.
 fn zeros(version: &LoadedVersion, rows: usize) -> Option<Vec<Tensor>> {
     let signature = version.model.signature();
-    let whole = signature.batch_mode == BatchMode::Whole;
     let inputs = signature.inputs.iter().enumerate().map(|(i, spec)| {
         if let Some((at, pipeline)) = &version.image
             && *at == i
         {
             return pipeline.zeros(rows);
         }
-        let dims = spec.shape.iter().enumerate().map(|(axis, dim)| match dim {
-            _ if axis == 0 && !whole => Some(rows),
-            Dim::Fixed(n) => Some(*n),
-            Dim::Dynamic(_) if axis == 0 => Some(rows),
-            Dim::Dynamic(_) => None,
-        });
-        Tensor::zeros(spec.dtype, dims.collect::<Option<Vec<_>>>()?).ok()
+        Tensor::zeros(spec.dtype, signature.input_shape(spec, rows)?).ok()
     });
     inputs.collect()
 }

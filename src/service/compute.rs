@@ -101,7 +101,6 @@ impl InferenceService {
         keep_bound: bool,
     ) -> Result<Computed, InferError> {
         let (version, deadline) = (&routed.version, request.deadline);
-        place.goes(request.priority);
         // Where answers are kept, only now is it known that none is.
         version.queue.admit(&mut place)?;
         let (mut named, mut placements) = (Vec::with_capacity(request.inputs.len()), Vec::new());

@@ -18,7 +18,7 @@ pub use background::Background;
 pub use classes::{Classes, top_classes};
 pub use decode_pool::DecodePool;
 
-use crate::batcher::{Place, Priority};
+use crate::batcher::Place;
 use crate::cache::Kept;
 use crate::error::InferError;
 use crate::input::InputValue;
@@ -110,8 +110,6 @@ pub struct Request {
     pub inputs: Named,
     /// See [`InferenceService::deadline`].
     pub deadline: Instant,
-    /// Who goes first.
-    pub priority: Priority,
     /// Whether it is to be computed even if its answer is kept.
     pub fresh: bool,
 }

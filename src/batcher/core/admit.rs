@@ -125,7 +125,6 @@ impl<W: Work> Core<W> {
     ) -> Option<Duration> {
         let queue = self.queues.get(&id)?;
         let (first, curve) = (queue.decoding.is_idle() && preparing == 0, queue.last_curve());
-        let before = self.decoding_before(queue, own);
         let computed = self.finish(id, None, rows, priority, preparing, now);
         if own == 0.0 || (first && computed.is_none()) {
             return computed;
@@ -133,6 +132,7 @@ impl<W: Work> Core<W> {
         // Both go on at once. What takes longer is what holds the other up: where decoding does, there is no
         // queue for compute.
         let run = curve.map_or(0.0, |c| c.exec(1));
+        let before = self.decoding_before(self.queues.get(&id)?, own);
         let decoded = bounded(before / self.decoders as f64 + own + run);
         Some(computed.map_or(decoded, |c| c.max(decoded)))
     }

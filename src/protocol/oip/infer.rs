@@ -87,7 +87,7 @@ pub async fn run(
 pub async fn run_in(
     shared: &Shared,
     routed: &Routed,
-    place: Place,
+    mut place: Place,
     call: Call,
     asks: Asks,
 ) -> Result<Vec<(String, Tensor)>, InferError> {
@@ -95,13 +95,13 @@ pub async fn run_in(
     let wanted = wanted(version, &call.outputs)?;
     let timeout = [call.parameters.timeout, asks.timeout].into_iter().flatten().min();
     let deadline = shared.service.deadline(routed, timeout);
-    let priority = priority(&call, asks);
+    place.goes(priority(&call, asks));
     let inputs = call.inputs.into_iter().map(|(name, tensor)| {
         let value = value(version, &name, tensor)?;
         Ok((name, value))
     });
     let inputs = inputs.collect::<Result<_, InferError>>()?;
-    let request = Request { inputs, deadline, priority, fresh: asks.fresh };
+    let request = Request { inputs, deadline, fresh: asks.fresh };
     let response = shared.service.infer(routed, place, request).await?;
     let names = |at: usize| version.signature().outputs[at].name.clone();
     let output = |(at, classes): (usize, usize)| {

@@ -82,7 +82,7 @@ async fn infer(
     let began = Instant::now();
     let decoded = decode::decode(service, version, verb, request, body.data.to_bytes()).await?;
     routed.passed(Stage::Decode, began.elapsed());
-    let call = InferRequest { inputs: decoded.inputs, deadline, priority, fresh };
+    let call = InferRequest { inputs: decoded.inputs, deadline, fresh };
     let computed = service.infer(routed, place, call).await?;
     let (encoding, bytes) = (version.clone(), computed.bytes());
     let began = Instant::now();

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::engine::{BatchMode, Dim, Signature, TensorSpec};
+use crate::engine::{BatchMode, Signature};
 use crate::repository::load::image_input;
 use crate::repository::spec::ModelSpecFile;
 use crate::tensor::{DType, Tensor};
@@ -39,7 +39,7 @@ pub(crate) fn sample(
             let pictures = (0..rows).map(|row| picture(pipeline, seed * 31 + row as u32));
             Tensor::concat_rows(&pictures.collect::<Option<Vec<_>>>()?)
         }
-        _ => numbers(spec, rows, signature.batch_mode == BatchMode::Whole, seed),
+        _ => numbers(spec.dtype, signature.input_shape(spec, rows)?, seed),
     });
     inputs.collect()
 }
@@ -66,20 +66,13 @@ fn picture(pipeline: &ImagePipeline, seed: u32) -> Option<Tensor> {
     Some(tensor)
 }
 
-fn numbers(spec: &TensorSpec, rows: usize, whole: bool, seed: u32) -> Option<Tensor> {
-    let dims = spec.shape.iter().enumerate().map(|(axis, dim)| match dim {
-        _ if axis == 0 && !whole => Some(rows),
-        Dim::Fixed(n) => Some(*n),
-        Dim::Dynamic(_) if axis == 0 => Some(rows),
-        Dim::Dynamic(_) => None,
-    });
-    let shape = dims.collect::<Option<Vec<_>>>()?;
+fn numbers(dtype: DType, shape: Vec<usize>, seed: u32) -> Option<Tensor> {
     let count = shape.iter().product();
     let mut noise = Noise(seed.wrapping_mul(2_654_435_761) | 1);
     let values: Vec<f64> = (0..count)
         .map(|_| {
             let value = f64::from(noise.next());
-            match spec.dtype {
+            match dtype {
                 DType::U8 => ((value + 1.0) * 127.5).round(),
                 // An index into something: small, so that it exists.
                 dtype if dtype.is_integer() => f64::from(u8::from(value > 0.0)),
@@ -87,7 +80,7 @@ fn numbers(spec: &TensorSpec, rows: usize, whole: bool, seed: u32) -> Option<Ten
             }
         })
         .collect();
-    Tensor::from_f64s(spec.dtype, shape, &values).ok()
+    Tensor::from_f64s(dtype, shape, &values).ok()
 }
 
 /// Numbers between -1 and 1, by xorshift.
@@ -105,6 +98,7 @@ impl Noise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Dim, TensorSpec};
 
     fn spec(dtype: DType, shape: &[Dim]) -> TensorSpec {
         TensorSpec { name: "x".into(), dtype, shape: shape.to_vec() }

@@ -26,7 +26,7 @@ pub async fn compute(
     let place = version.reserve(priority)?;
     let decoding = version.clone();
     let inputs = service.work(Some(version), bytes, move || decode(&decoding)).await??;
-    service.infer(routed, place, Request { inputs, deadline, priority, fresh }).await
+    service.infer(routed, place, Request { inputs, deadline, fresh }).await
 }
 
 /// Makes an answer of `bytes` of outputs.
