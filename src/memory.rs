@@ -8,13 +8,18 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// Has the allocator keep few arenas: one for two CPUs, where glibc allows sixteen. To be called before there are
-/// threads. Whoever sets glibc's own variables is not overruled.
+/// threads. Whoever names how many in glibc's own variables is not overruled.
 pub fn few_arenas() {
-    let set = |name| std::env::var_os(name).is_some();
-    if !set("MALLOC_ARENA_MAX") && !set("GLIBC_TUNABLES") {
+    let [most, tunables] = ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"].map(std::env::var_os);
+    if most.is_none() && !tunables.is_some_and(|set| names_arenas(&set.to_string_lossy())) {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         allocator::set_arenas(arenas(cpus));
     }
+}
+
+/// `glibc.malloc.arena_max` or `glibc.malloc.arena_test`.
+fn names_arenas(tunables: &str) -> bool {
+    tunables.split(':').any(|one| one.starts_with("glibc.malloc.arena_"))
 }
 
 fn arenas(cpus: usize) -> i32 {
@@ -78,6 +83,12 @@ mod tests {
     #[test]
     fn two_processors_share_an_arena() {
         assert_eq!([1, 2, 3, 4, 64].map(arenas), [1, 1, 1, 2, 32]);
+    }
+
+    #[test]
+    fn tunables_of_something_else_leave_the_arenas_to_us() {
+        assert!(names_arenas("glibc.malloc.hugetlb=1:glibc.malloc.arena_max=4"));
+        assert!(!names_arenas("glibc.malloc.hugetlb=1"));
     }
 
     #[test]

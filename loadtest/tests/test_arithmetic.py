@@ -128,6 +128,13 @@ def test_flat_and_not_flat():
     assert not soak.verdict([100, 104, 100], [200] * 3, [5] * 3)["memory_flat"]
 
 
+def test_what_age_adds_is_told_by_turns_beside_a_fresh_server():
+    # The machine was slow in the second turn of both: that is not age.
+    found = soak.aged_over_fresh([10, 30, 11], [10, 31, 10])
+    assert found == {"median": 1, "least": pytest.approx(30 / 31), "most": pytest.approx(1.1), "flat": True}
+    assert not soak.aged_over_fresh([12, 36, 12], [10, 31, 10])["flat"]
+
+
 def test_the_best_setting_is_chosen_by_the_other_rounds():
     of = {"tuned": [10, 10, 10], "1, 0 ms": [10, 11, 12], "8, 0 ms": [5, 20, 20], "32, 0 ms": [1, 1, 1]}
     runs = [{"round": n, "setting": name, "good": 50 if name.startswith("32") else 100, "p99": p99}
