@@ -26,8 +26,10 @@ impl ThreadPlan {
         ThreadPlan::for_cpus(cpus, config)
     }
 
-    /// instances × intra-op threads fill the CPUs. Decoding and I/O are short and come in
-    /// between, so they get as many threads as there are CPUs and leave the sharing to the kernel.
+    /// instances × intra-op threads fill the CPUs. Decoding comes in between, so it gets as many threads as there are
+    /// CPUs and leaves the sharing to the kernel. I/O threads get half as many: nothing long runs on them (large bodies
+    /// are parsed by the decode threads), and the runtime wakes one for another, which costs a cheap model more than it
+    /// gains (docs/performance.md).
     pub fn for_cpus(cpus: usize, config: &ServeConfig) -> ThreadPlan {
         let or = |set: usize, planned: usize| if set == 0 { planned } else { set };
         let intra_op = config.intra_op_threads;
@@ -36,7 +38,7 @@ impl ThreadPlan {
             compute: or(config.compute_threads, (cpus / intra_op).max(1)),
             intra_op,
             decode: or(config.decode_threads, cpus),
-            io: or(config.io_threads, cpus),
+            io: or(config.io_threads, (cpus / 2).max(1)),
         }
     }
 
@@ -66,5 +68,12 @@ mod tests {
         assert_eq!(plan(&["--intra-op-threads=4"]), (2, 4));
         assert_eq!(plan(&["--intra-op-threads=16"]), (1, 16));
         assert_eq!(plan(&["--compute-threads=3"]), (3, 1));
+    }
+
+    #[test]
+    fn two_cpus_share_an_io_thread() {
+        let io = |cpus, args: &[&str]| ThreadPlan::for_cpus(cpus, &config(args)).io;
+        assert_eq!([1, 2, 3, 4, 64].map(|cpus| io(cpus, &[])), [1, 1, 1, 2, 32]);
+        assert_eq!(io(2, &["--io-threads=2"]), 2);
     }
 }
