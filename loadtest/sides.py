@@ -281,14 +281,16 @@ class Raw(Alone):
     def __init__(self, file: Path, args, instances: int = 1, threads: int = 1, photo: Path | None = None):
         self.file, self.args, self.photo = file, args, photo
         self.instances, self.threads = instances, threads
-        self.engine = args.engine if args.engine == "openvino" else "onnxruntime"
+        self.engine = args.engine or "onnxruntime"
         self.name = f"{self.engine} in Python, {instances} x {threads} threads"
         self.pins = venvs.pins("raw")
 
     def best(self) -> "Raw":
         """The faster of one instance with all the threads, and as many instances as threads."""
         n = self.args.threads
-        plans = [Raw(self.file, self.args, *plan, self.photo) for plan in {(1, n), (n, 1)}]
+        # tract's wheel has one thread for a run.
+        plans = {(n, 1)} if self.engine == "tract" else {(1, n), (n, 1)}
+        plans = [Raw(self.file, self.args, *plan, self.photo) for plan in plans]
         return max(plans, key=lambda plan: plan.measure(3, 1)["per_second"])
 
     def measure(self, seconds: float, warmup: float) -> dict:
