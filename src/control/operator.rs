@@ -1,6 +1,7 @@
 //! Changes of traffic: drafted from what holds, stored by compare-and-swap, then put into force.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -17,8 +18,11 @@ use crate::router::Slots;
 /// Revisions that another replica may be ahead.
 const LEAP: u64 = 1_000_000;
 
-/// Attempts at a change when others change the same model.
-const ATTEMPTS: usize = 16;
+/// How long a change is attempted when others change the same model.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An attempt waits so many milliseconds at most after it was lost.
+const LONGEST_PAUSE: u64 = 32;
 
 /// The only one who changes traffic. The admin API, rollouts and bandits go through it.
 pub struct Operator {
@@ -91,8 +95,9 @@ impl Operator {
         by: &By,
         edit: impl Fn(&Standing) -> Result<Draft, InferError> + Send + Sync,
     ) -> Result<Document, InferError> {
-        let mut taken = 0;
-        for _ in 0..ATTEMPTS {
+        let end = Instant::now() + PATIENCE;
+        let (mut taken, mut longest) = (0, 1);
+        while Instant::now() < end {
             let standing = self.publisher.standing(model)?;
             let revision = standing.history.revision();
             if let Some(expected) = by.if_revision.filter(|r| *r != revision) {
@@ -124,6 +129,9 @@ impl Operator {
                     if taken < revision {
                         self.give_back(model, &standing).await?;
                     }
+                    // Whoever won knows at once what holds and is faster the next time, too. Another moment is another chance.
+                    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=longest))).await;
+                    longest = (longest * 2).min(LONGEST_PAUSE);
                     self.refresh().await?;
                 }
                 Err(error) => return Err(refused(model, &error)),
