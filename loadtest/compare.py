@@ -23,7 +23,7 @@ from pathlib import Path
 import ratios
 import rig
 import venvs
-from sides import PEERS, Bench, Peer, Raw, Served, check, repository
+from sides import PEERS, WHEELS, Bench, Peer, Raw, Served, check, repository
 
 
 def turns(a, b, args) -> list[dict]:
@@ -105,7 +105,9 @@ def raw(scratch: Path, args) -> list[dict]:
     models = repository(scratch / "raw", scratch, args.engine, {"lite0": args.model})
     library = venvs.onnxruntime("raw")
     with Served(models, "lite0", scratch, args, "grpc", library) as ocelli:
-        limits = [Bench(models / "lite0", args, library), Raw(models / "lite0/1/model.onnx", args).best()]
+        limits = [Bench(models / "lite0", args, library)]
+        if args.engine in WHEELS:
+            limits.append(Raw(models / "lite0/1/model.onnx", args).best())
         named = "lite0" if args.model == rig.DEMO else args.model.name
         what = f"{args.engine}-apart" if args.apart else args.engine
         return [compare(f"{limit.kind}-{what}", ocelli, limit, args, named) for limit in limits]

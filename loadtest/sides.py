@@ -273,6 +273,10 @@ class Bench(Alone):
         return {"per_second": told["rows_per_second"], "bench": told}
 
 
+# Engines that peers/raw.py can ask; for any other setting, such as auto, ONNX Runtime stands in.
+WHEELS = ("onnxruntime", "openvino", "tract")
+
+
 class Raw(Alone):
     """The engine in Python, with callers that wait for their turn."""
 
@@ -281,7 +285,7 @@ class Raw(Alone):
     def __init__(self, file: Path, args, instances: int = 1, threads: int = 1, photo: Path | None = None):
         self.file, self.args, self.photo = file, args, photo
         self.instances, self.threads = instances, threads
-        self.engine = args.engine or "onnxruntime"
+        self.engine = args.engine if args.engine in WHEELS else "onnxruntime"
         self.name = f"{self.engine} in Python, {instances} x {threads} threads"
         self.pins = venvs.pins("raw")
 

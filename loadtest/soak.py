@@ -74,12 +74,12 @@ def aged_over_fresh(aged: list[float], fresh: list[float], within=0.1) -> dict:
 
 def beside_a_fresh_one(args, aged: rig.Server, fresh: rig.Server, body: Path, rate: float, how: list[str]) -> dict:
     """Both in turn, each first as often as the other."""
-    runs = {"aged": [], "fresh": []}
-    fresh.load("lite0", body, f"--rate={rate:.3f}", f"--duration={args.turn:g}s", "--warmup=0s", *how)
+    servers, runs = {"aged": aged, "fresh": fresh}, {"aged": [], "fresh": []}
+    asked = [f"--rate={rate:.3f}", f"--duration={args.turn:g}s", *how]
+    fresh.load("lite0", body, *asked, "--warmup=0s")
     for pair in range(args.pairs):
         for name in ("aged", "fresh") if pair % 2 == 0 else ("fresh", "aged"):
-            server = aged if name == "aged" else fresh
-            phase = server.load("lite0", body, f"--rate={rate:.3f}", f"--duration={args.turn:g}s", "--warmup=1s", *how)
+            phase = servers[name].load("lite0", body, *asked, "--warmup=1s")
             runs[name].append({**phase["ok"], "statuses": phase["statuses"], "errors": phase["errors"]})
     told = {
         of: aged_over_fresh([run[of] for run in runs["aged"]], [run[of] for run in runs["fresh"]])
