@@ -4,7 +4,7 @@
 //! `protocol → service → router → batcher → engine`, with `tensor` and `error` below all of them,
 //! `control` and `repository` beside the road, and `app` on top.
 
-// Only what calls into an engine's library allows it: `engine/onnxruntime/value.rs`.
+// Only what calls into C allows it: ONNX Runtime, libjpeg-turbo and the allocator (tests/tidy.rs has the list).
 #![deny(unsafe_code)]
 
 pub mod app;

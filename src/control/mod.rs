@@ -5,6 +5,7 @@
 //! [`Operator`] changes it through a [`store`] that replicas share. [`rollout`] moves weights by what
 //! [`figures`] say, and [`experiment`] tells people the same.
 
+mod backoff;
 pub mod bandit;
 pub mod document;
 pub mod events;

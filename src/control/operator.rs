@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use super::backoff::Backoff;
 use super::bandit::Bandit;
 use super::document::{Document, TrafficSpec};
 use super::events::{Event, Events, Kind};
@@ -21,8 +22,8 @@ const LEAP: u64 = 1_000_000;
 /// How long a change is attempted when others change the same model.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// An attempt waits so many milliseconds at most after it was lost.
-const LONGEST_PAUSE: u64 = 32;
+/// What an attempt waits after it was lost, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
 /// The only one who changes traffic. The admin API, rollouts and bandits go through it.
 pub struct Operator {
@@ -96,7 +97,7 @@ impl Operator {
         edit: impl Fn(&Standing) -> Result<Draft, InferError> + Send + Sync,
     ) -> Result<Document, InferError> {
         let end = Instant::now() + PATIENCE;
-        let (mut taken, mut longest) = (0, 1);
+        let (mut taken, mut pause) = (0, Backoff::new(PAUSE.0, PAUSE.1));
         while Instant::now() < end {
             let standing = self.publisher.standing(model)?;
             let revision = standing.history.revision();
@@ -130,8 +131,7 @@ impl Operator {
                         self.give_back(model, &standing).await?;
                     }
                     // Whoever won knows at once what holds and is faster the next time, too. Another moment is another chance.
-                    tokio::time::sleep(Duration::from_millis(fastrand::u64(0..=longest))).await;
-                    longest = (longest * 2).min(LONGEST_PAUSE);
+                    tokio::time::sleep(pause.next()).await;
                     self.refresh().await?;
                 }
                 Err(error) => return Err(refused(model, &error)),

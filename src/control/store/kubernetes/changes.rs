@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::errors::{is_gone, told};
 use super::{Map, Signals, map};
+use crate::control::backoff::Backoff;
 
 /// A watch that lasted this long is one that worked.
 const WORKED: Duration = Duration::from_secs(1);
@@ -131,50 +131,5 @@ impl Follower {
             self.signals.changed();
         }
         self.seen = Some(data);
-    }
-}
-
-/// Waits that double from one to the next.
-pub struct Backoff {
-    from: Duration,
-    to: Duration,
-    next: Duration,
-}
-
-impl Backoff {
-    /// From the first to the longest wait.
-    pub fn new(from: Duration, to: Duration) -> Backoff {
-        Backoff { from, to, next: from }
-    }
-
-    /// Starts over.
-    pub fn reset(&mut self) {
-        self.next = self.from;
-    }
-
-    /// How long to wait now: half of it is chance, so that replicas spread.
-    pub fn next(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(self.to);
-        let chance = f64::from(Timestamp::now().subsec_nanosecond() % 1_000_000) / 1e6;
-        wait.mul_f64(0.5 + chance / 2.0)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn waits_grow_to_their_bound_and_start_over() {
-        let (from, to) = (Duration::from_millis(100), Duration::from_secs(1));
-        let mut backoff = Backoff::new(from, to);
-        assert!((from / 2..=from).contains(&backoff.next()));
-        for _ in 0..100 {
-            backoff.next();
-        }
-        assert!((to / 2..=to).contains(&backoff.next()));
-        backoff.reset();
-        assert!(backoff.next() <= from);
     }
 }

@@ -18,6 +18,7 @@ use tokio::task::AbortHandle;
 
 use super::signals::Signals;
 use super::{Document, Histories, Store, StoreError, Watch, check, check_history};
+use crate::control::backoff::Backoff;
 use errors::{Refusal, refusal, told};
 
 /// How patient the store is.
@@ -167,7 +168,7 @@ impl Map {
         done: impl Fn(&map::Data) -> bool,
     ) -> Result<(), StoreError> {
         let started = tokio::time::Instant::now();
-        let mut pause = changes::Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
+        let mut pause = Backoff::new(Duration::from_millis(5), Duration::from_millis(200));
         let mut unsure: Option<String> = None;
         let mut tried = false;
         loop {
