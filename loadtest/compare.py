@@ -7,9 +7,10 @@
     loadtest/compare.py raw                 # by gRPC, against the engine without a server; --model of resnet50.py
     loadtest/compare.py photos              # JPEGs of 500 KB by REST, against decoding and the engine
 
-Both stand up at the same time; while one is measured the other is stopped (SIGSTOP). A round is ABBA, the next
-BAAB. Each peer gets a virtual environment of its own (peers/*.txt) below target/compare. Ocelli computes with the
-library of the peer's onnxruntime (raw: --engine openvino or tract too). Raw data go to loadtest/runs.
+Both stand up at the same time; while one is measured the other is stopped (SIGSTOP), but for raw, where each run has
+a start of its own. A round is ABBA, the next BAAB. Each peer gets a virtual environment of its own (peers/*.txt)
+below target/compare. Ocelli computes with the library of the peer's onnxruntime (raw: --engine openvino or tract too).
+Raw data go to loadtest/runs.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from pathlib import Path
 import ratios
 import rig
 import venvs
-from sides import PEERS, WHEELS, Bench, Peer, Raw, Served, check, repository
+from sides import PEERS, WHEELS, Anew, Bench, Peer, Raw, Served, check, repository
 
 
 def turns(a, b, args) -> list[dict]:
@@ -104,13 +105,13 @@ def raw(scratch: Path, args) -> list[dict]:
     # It goes by the name that is in the samples, whatever it is.
     models = repository(scratch / "raw", scratch, args.engine, {"lite0": args.model})
     library = venvs.onnxruntime("raw")
-    with Served(models, "lite0", scratch, args, "grpc", library) as ocelli:
-        limits = [Bench(models / "lite0", args, library)]
-        if args.engine in WHEELS:
-            limits.append(Raw(models / "lite0/1/model.onnx", args).best())
-        named = "lite0" if args.model == rig.DEMO else args.model.name
-        what = f"{args.engine}-apart" if args.apart else args.engine
-        return [compare(f"{limit.kind}-{what}", ocelli, limit, args, named) for limit in limits]
+    ocelli = Anew(lambda: Served(models, "lite0", scratch, args, "grpc", library))
+    limits = [Bench(models / "lite0", args, library)]
+    if args.engine in WHEELS:
+        limits.append(Raw(models / "lite0/1/model.onnx", args).best())
+    named = "lite0" if args.model == rig.DEMO else args.model.name
+    what = f"{args.engine}-apart" if args.apart else args.engine
+    return [compare(f"{limit.kind}-{what}", ocelli, limit, args, named) for limit in limits]
 
 
 def photos(scratch: Path, args) -> list[dict]:

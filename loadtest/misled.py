@@ -21,7 +21,7 @@ from pathlib import Path
 
 import rig
 import scale
-from real_fleet import Pod, free_port
+from real_fleet import Pod
 
 PARTS = (0.3, 0.7, 1.0, 3.0)
 """Of the capacity."""
@@ -93,7 +93,7 @@ def main() -> None:
     root = Path(tempfile.mkdtemp(prefix="ocelli-misled-"))
     try:
         cpus, way = CASES[args.case](root, args.photo)
-        pod = Pod("one", root, free_port(), cpus)
+        pod = Pod("one", root, rig.free_port(), cpus)
         try:
             closed = ask(pod, way, "--concurrency", "4", "--duration", "8s", "--warmup", "2s")
             capacity = closed["phases"][0]["good_per_second"]

@@ -8,7 +8,6 @@ import http.server
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -40,12 +39,6 @@ backend servers
     http-check expect status 200
 {servers}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def until(condition, seconds: float, what: str) -> None:
@@ -134,7 +127,7 @@ class Balancer:
     """HAProxy: whoever has the fewest requests under way gets the next, as in deploy/compose."""
 
     def __init__(self, root: Path, ports: list[int]):
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"127.0.0.1:{rig.free_port()}"
         servers = "\n".join(f"    server s{n} 127.0.0.1:{port}" for n, port in enumerate(ports))
         (root / "haproxy.cfg").write_text(HAPROXY.format(address=self.address, servers=servers))
         self.process = subprocess.Popen([shutil.which("haproxy"), "-q", "-db", "-f", root / "haproxy.cfg"],
@@ -151,7 +144,7 @@ class Prometheus:
     def __init__(self, root: Path, scrape: float, usage_port: int):
         self.targets = root / "targets.json"
         self.tell({})
-        port = free_port()
+        port = rig.free_port()
         self.url = f"http://127.0.0.1:{port}"
         (root / "prometheus.yml").write_text(json.dumps({
             "global": {"scrape_interval": f"{round(scrape * 1000)}ms", "scrape_timeout": f"{round(scrape * 1000)}ms"},
@@ -214,7 +207,7 @@ class Fleet:
 
     def __init__(self, root: Path, most: int, cpus: float, start: float, scrape: float):
         self.root, self.cpus, self.start_seconds = root, cpus, start
-        self.ports = [free_port() for _ in range(most)]
+        self.ports = [rig.free_port() for _ in range(most)]
         self.lock = threading.Lock()
         self.places: list[Place] = []
         self.busy_slots: set[int] = set()

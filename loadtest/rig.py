@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -37,6 +38,13 @@ def apart() -> int:
     MEASURED[:] = ["taskset", "-c", ",".join(map(str, cores[:-1]))]
     LOADING[:] = ["taskset", "-c", str(cores[-1])]
     return len(cores) - 1
+
+
+def free_port() -> int:
+    """One of the loopback's that nobody listens on."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
 
 
 class Group:

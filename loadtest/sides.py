@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
@@ -88,12 +87,6 @@ def repository(root: Path, samples: Path, engine: str, models: dict[str, Path]) 
         # Before the file's tables.
         settings.write_text((f'engine = "{engine}"\n' if engine else "") + told)
     return root
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 def numbers(answer) -> list[float]:
@@ -193,7 +186,7 @@ class Peer(Loaded):
     """One of peers/*_peer.py."""
 
     def __init__(self, name: str, python: Path, file: Path, model: str, scratch: Path, args, form: str):
-        kind, port, grpc_port = PEERS[name], free_port(), free_port()
+        kind, port, grpc_port = PEERS[name], rig.free_port(), rig.free_port()
         self.name, self.pins = name, venvs.pins(name)
         told = {
             "python": python, "file": PEER_FILES / f"{name}_peer.py", "dir": PEER_FILES, "module": f"{name}_peer",
@@ -255,6 +248,20 @@ class Alone:
         pass
 
     resume = pause
+
+
+class Anew(Alone):
+    """Ocelli, started for each run as what it is held against is: how fast an engine's rows are differs by several
+    hundredths from start to start, with the pages in which its memory lies."""
+
+    def __init__(self, start):
+        self.start = start
+        with start() as side:
+            self.name, self.asked = side.name, side.asked
+
+    def measure(self, seconds: float, warmup: float) -> dict:
+        with self.start() as side:
+            return side.measure(seconds, warmup)
 
 
 class Bench(Alone):
