@@ -58,7 +58,7 @@ def compare(what: str, a, b, args, model: str, more: dict | None = None) -> dict
     }
     file = rig.keep(f"{what}-{model}", told)
     out = sys.stderr if args.json else sys.stdout
-    print(f"\n## {model}: {a.name} against {b.name}, {a.asked}\n", file=out)
+    print(f"\n## {model}: {a.name} against {b.name}, asked by {a.form}\n", file=out)
     print(ratios.table(found, "Ocelli", what), file=out)
     print(f"\n{args.rounds} rounds of 4 x {args.seconds:g} s, {args.concurrency} under way, {args.threads} threads, "
           f"load average {before['load_average'][0]:.1f} before; {file.relative_to(rig.ROOT)}\n",
@@ -105,7 +105,7 @@ def raw(scratch: Path, args) -> list[dict]:
     # It goes by the name that is in the samples, whatever it is.
     models = repository(scratch / "raw", scratch, args.engine, {"lite0": args.model})
     library = venvs.onnxruntime("raw")
-    ocelli = Anew(lambda: Served(models, "lite0", scratch, args, "grpc", library))
+    ocelli = Anew("grpc", lambda form: Served(models, "lite0", scratch, args, form, library))
     limits = [Bench(models / "lite0", args, library)]
     if args.engine in WHEELS:
         limits.append(Raw(models / "lite0/1/model.onnx", args).best())

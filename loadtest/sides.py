@@ -169,10 +169,12 @@ class Loaded:
 class Served(Loaded):
     """Ocelli, with the ONNX Runtime that it is compared with."""
 
+    name = "Ocelli"
+
     def __init__(self, models: Path, model: str, scratch: Path, args, form: str, library: Path):
         flags = [f"--compute-threads={args.threads}", f"--max-batch={args.batch}", *args.ocelli]
         self.server = rig.Server(models, *flags, env=environment(library))
-        self.name, self.asked = "Ocelli", f"asked by {form}"
+        self.form = form
         super().__init__(self.server, self.server.url, self.server.grpc, OCELLI[form], model, scratch, args)
 
     def decode_seconds(self) -> float:
@@ -254,13 +256,13 @@ class Anew(Alone):
     """Ocelli, started for each run as what it is held against is: how fast an engine's rows are differs by several
     hundredths from start to start, with the pages in which its memory lies."""
 
-    def __init__(self, start):
-        self.start = start
-        with start() as side:
-            self.name, self.asked = side.name, side.asked
+    name = Served.name
+
+    def __init__(self, form: str, start):
+        self.form, self.start = form, start
 
     def measure(self, seconds: float, warmup: float) -> dict:
-        with self.start() as side:
+        with self.start(self.form) as side:
             return side.measure(seconds, warmup)
 
 
